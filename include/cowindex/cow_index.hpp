@@ -1,0 +1,291 @@
+// The index itself: a handle to shards that many threads read and some change.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <cowindex/cow_metrics.hpp>
+#include <cowindex/detail/core.hpp>
+#include <cowindex/errors.hpp>
+#include <cowindex/index_writer.hpp>
+#include <cowindex/memory.hpp>
+#include <cowindex/policy.hpp>
+#include <cowindex/reader.hpp>
+#include <cowindex/snapshot.hpp>
+#include <cowindex/version.hpp>
+
+namespace cowindex {
+
+/// What an index is made with.
+template <class Policy>
+struct Options {
+    /// Allocates shards, tree nodes and version records.
+    typename Policy::Allocator allocator{};
+    /// The number of the first version.
+    Version first_version = 0;
+    /// Of how many clones and commits one is timed (reading the clock costs about 25 ns). Not 0.
+    std::uint64_t time_every = 16;
+};
+
+/// A handle to a copy-on-write index of shards. Copies share one index, as copies of a `shared_ptr`
+/// share one object. Readers, writers and snapshots keep the index's memory alive, so any of them
+/// may outlive every handle.
+///
+/// *Thread safety* any member, from any thread, also on one handle; moving and assigning a handle
+/// is a write to that handle. *Exceptions* a moved-from handle throws `std::logic_error`; every
+/// operation gives the strong guarantee. A `const CowIndex&` hands out reading only (a courtesy: a
+/// copy of the handle gives write access again).
+template <class Shard, class Policy = DefaultPolicy<Shard>>
+class CowIndex {
+  public:
+    using Options = cowindex::Options<Policy>;
+    using Snapshot = cowindex::Snapshot<Shard, Policy>;
+    using Reader = cowindex::Reader<Shard, Policy>;
+    using View = cowindex::View<Shard, Policy>;
+    using Writer = IndexWriter<Shard, Policy>;
+
+    /// Makes an index without shards.
+    CowIndex() : CowIndex(Options{}) {}
+    explicit CowIndex(const Options& options)
+        : core_(create(options, [](Core&, Batch&) {})) {}
+
+    /// Makes an index of `count` default-made shards, ids 0 to count - 1.
+    explicit CowIndex(std::size_t count, const Options& options = {})
+        requires std::default_initializable<Shard>
+        : CowIndex(count, [](ShardId) { return Shard(); }, options) {}
+
+    /// Makes an index of `count` copies of `prototype`.
+    CowIndex(std::size_t count, const Shard& prototype, const Options& options = {})
+        requires std::copy_constructible<Shard>
+        : CowIndex(count, [&](ShardId) { return Shard(prototype); }, options) {}
+
+    /// Makes an index of `count` shards, each `factory(id)`, made in place: also for shards that can
+    /// be neither copied nor moved.
+    template <class Factory>
+        requires std::is_invocable_r_v<Shard, Factory&, ShardId>
+    CowIndex(std::size_t count, Factory&& factory, const Options& options = {})
+        : core_(create(options, [&](Core& core, Batch& batch) {
+              for (ShardId id = 0; id < count; ++id)
+                  batch.insert(id, batch.make_box([&]() -> Shard { return factory(id); }));
+              if (count > 0) core.reserve_id(count - 1);
+          })) {}
+
+    /// Makes an index of these shards; shard i gets id i.
+    explicit CowIndex(std::vector<Shard>&& shards, const Options& options = {})
+        : CowIndex(
+              shards.size(), [&](ShardId id) -> Shard { return std::move(shards[id]); }, options) {}
+
+    CowIndex(const CowIndex& other) noexcept : core_(other.core_) {
+        if (core_ != nullptr) core_->add_user();
+    }
+    CowIndex(CowIndex&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    CowIndex& operator=(CowIndex other) noexcept {
+        std::swap(core_, other.core_);
+        return *this;
+    }
+    ~CowIndex() {
+        if (core_ != nullptr) core_->drop_user();
+    }
+
+    // ---- reading -------------------------------------------------------------------------------
+
+    /// *Returns* the latest version, owned. *Progress* waits for a committer between its two
+    /// stores; costs some tens of nanoseconds and does not scale: threads that read often keep a
+    /// `Reader`. *Allocation* none.
+    [[nodiscard]] Snapshot snapshot() const { return Snapshot(core().latest()); }
+
+    /// *Returns* a reader for one thread. `label` names it in `pins()`. Makes or reuses a slot, under
+    /// the commit lock: make it once, not for each read.
+    [[nodiscard]] Reader reader(std::string label = {}) const {
+        return Reader(core().claim_slot(std::move(label)));
+    }
+
+    /// *Returns* what `fn(const View&)` returns, run on the latest version with a slot borrowed from
+    /// the index: for thread pools that cannot carry a `Reader`. *Complexity* two atomic exchanges
+    /// more than a reader's pin.
+    template <class Fn>
+    decltype(auto) read(Fn&& fn) const {
+        struct Borrowed {
+            explicit Borrowed(Core& its_core) : core(its_core), slot(its_core.borrow_slot()) {}
+            ~Borrowed() { core.put_back(slot); }
+            Borrowed(const Borrowed&) = delete;
+            Borrowed& operator=(const Borrowed&) = delete;
+            Core& core;
+            typename Core::Slot* slot;
+        };
+        const Borrowed borrowed(core());
+        const View view(borrowed.slot);
+        return std::forward<Fn>(fn)(view);
+    }
+
+    /// Of the latest version.
+    [[nodiscard]] Version version() const { return core().latest()->version; }
+    [[nodiscard]] std::size_t size() const { return core().latest()->tree.size; }
+    [[nodiscard]] bool empty() const { return size() == 0; }
+
+    // ---- writing -------------------------------------------------------------------------------
+
+    /// *Returns* a writer based on the latest version. Clones nothing; constant time. While it is
+    /// open it holds its base version; `label` names it in `pins()`.
+    [[nodiscard]] Writer writer(std::string label = {}) {
+        Core& index = core();
+        return Writer(index, index.open_batch(std::move(label)), nullptr);
+    }
+
+    /// Effect: runs `fn(IndexWriter&)` and commits its edits; after a conflict again from the then
+    /// latest version, so `fn` may run more than once and must not move from what it captures. After
+    /// a few failed tries other committers give way to it, oldest first, for a bounded time.
+    /// *Returns* what `fn` returns, or the `Version` where that is void. *Exceptions* those of `fn`:
+    /// nothing is published then. `std::logic_error` for an `update` of the same index inside `fn`,
+    /// the one-line writes included.
+    template <class Fn>
+    auto update(Fn&& fn)
+        -> std::conditional_t<std::is_void_v<std::invoke_result_t<Fn&, Writer&>>, Version,
+                              std::invoke_result_t<Fn&, Writer&>> {
+        using Result = std::invoke_result_t<Fn&, Writer&>;
+        UpdateScope scope(core());
+        for (int tries = 1;; ++tries) {
+            if constexpr (std::is_void_v<Result>) {
+                fn(scope.writer);
+                if (const CommitResult result = scope.writer.try_commit()) return result.version();
+            } else {
+                Result value = fn(scope.writer);
+                if (scope.writer.try_commit()) return value;
+            }
+            scope.lost(tries);
+            scope.core.discard(scope.writer.batch(), Core::uncounted);
+        }
+    }
+
+    /// Effect: `fn(Shard&)` edits a clone of one shard, which is committed; may run more than once.
+    template <class Fn>
+    Version edit(ShardId id, Fn&& fn) {
+        return update([&](Writer& writer) { fn(writer.edit(id)); });
+    }
+
+    /// Effect: `id` holds `shard`, whatever others commit meanwhile. *Exceptions* `std::out_of_range`
+    /// naming an absent id.
+    Version replace(ShardId id, Shard shard) {
+        UpdateScope scope(core());
+        scope.writer.replace(id, std::move(shard));
+        for (int tries = 1;; ++tries) {
+            if (const CommitResult result = scope.writer.try_commit()) return result.version();
+            scope.lost(tries);
+            scope.core.retarget(scope.writer.batch());
+            if (scope.writer.batch().changes.front().before == nullptr)
+                detail::throw_absent(id, scope.writer.id_bound());
+        }
+    }
+
+    /// *Returns* the new shard's id.
+    ShardId append(Shard shard) {
+        Writer writer = this->writer();
+        ShardId id = writer.append(std::move(shard));
+        while (!writer.try_commit()) { // another writer has chosen this id for an insert()
+            id = core().next_id();
+            core().discard_but_box(writer.batch(), id);
+        }
+        return id;
+    }
+
+    /// *Exceptions* `std::out_of_range` naming an absent id.
+    Version erase(ShardId id) {
+        return update([&](Writer& writer) { writer.erase(id); });
+    }
+
+    /// Effect: the index holds exactly these shards, shard i with id i, in one version, whatever
+    /// others commit meanwhile.
+    Version assign(std::vector<Shard>&& shards) {
+        UpdateScope scope(core());
+        Writer& writer = scope.writer;
+        for (ShardId id = 0; id < shards.size(); ++id) {
+            if (writer.contains(id))
+                writer.replace(id, std::move(shards[id]));
+            else
+                writer.insert(id, std::move(shards[id]));
+        }
+        for (int tries = 1;; ++tries) {
+            writer.require_all(); // what others add meanwhile must go, too
+            for (ShardId id = shards.size(); writer.tree().seek(id) != nullptr; ++id)
+                writer.erase(id);
+            const CommitResult result = writer.try_commit();
+            if (result) {
+                shards.clear();
+                return result.version();
+            }
+            scope.lost(tries);
+            scope.core.retarget(writer.batch());
+        }
+    }
+
+    // ---- looking in ----------------------------------------------------------------------------
+
+    /// *Returns* all counters and gauges. As `memory_usage()`, it first finds out what is held.
+    [[nodiscard]] CowMetrics::Values metrics() const { return core().metrics(); }
+
+    /// *Returns* the bytes held, by reason. Runs the readers' barrier and passes on the dead lists
+    /// of versions that nobody holds (freeing nothing), so it is exact at that moment; *complexity*
+    /// the versions held, and once the objects retired since the last call.
+    [[nodiscard]] MemoryStats memory_usage() const { return core().memory_usage(); }
+
+    /// Effect: frees everything that no reader, snapshot or writer can reach. *Returns* the bytes
+    /// that this call freed. Runs shard destructors, without a lock.
+    std::size_t reclaim() { return core().reclaim(); }
+
+    /// *Returns* pinned readers plus live snapshots.
+    [[nodiscard]] std::size_t active_readers() const { return core().active_readers(); }
+
+    /// *Returns* the versions still held that are not the latest, oldest first: by whom, how long,
+    /// and what letting go of each would free. For diagnosis: takes the commit lock for as long as
+    /// it takes to walk what old versions hold.
+    [[nodiscard]] std::vector<PinInfo> pins() const { return core().pins(); }
+
+  private:
+    using Core = detail::Core<Shard, Policy>;
+    using Batch = typename Core::Batch;
+    friend struct detail::TestAccess;
+
+    // One run of update() or of a one-line write: its writer, and its place in line.
+    struct UpdateScope {
+        explicit UpdateScope(Core& its_core)
+            : core(its_core), writer(core, core.open_batch({}, &frame), &frame) {}
+        ~UpdateScope() {
+            // The function may have moved the writer away; it must not take the frame along.
+            if (writer.batch_ != nullptr)
+                core.close_batch(std::exchange(writer.batch_, nullptr), &frame);
+            else
+                core.end_update(frame);
+        }
+        UpdateScope(const UpdateScope&) = delete;
+        UpdateScope& operator=(const UpdateScope&) = delete;
+
+        void lost(int tries) { core.lost_try(writer.batch(), frame, tries); }
+
+        Core& core;
+        typename Core::ActiveUpdate frame{};
+        Writer writer;
+    };
+
+    template <class Fill>
+    [[nodiscard]] static Core* create(const Options& options, Fill&& fill) {
+        if (options.time_every == 0)
+            throw std::invalid_argument("cowindex: Options::time_every must be at least 1");
+        return Core::create({options.allocator, options.first_version, options.time_every},
+                            std::forward<Fill>(fill));
+    }
+
+    [[nodiscard]] Core& core() const {
+        if (core_ == nullptr) detail::throw_moved_from("CowIndex");
+        return *core_;
+    }
+
+    Core* core_;
+};
+
+} // namespace cowindex

@@ -1,0 +1,220 @@
+// The commit protocol.
+//
+//   prepare   measure the changed shards, get a record: all that may throw, no lock held
+//   section   under the lock, noexcept: check, publish, retire, unlink a little garbage
+//   finish    free that garbage, run user destructors: no lock held
+//
+// A batch whose base is still the latest publishes the tree that it has built already. Otherwise
+// its changes are replayed on the latest tree, after a check shard by shard that nobody else changed
+// what it changed or required. The objects to retire are always those of the latest tree: those of
+// the base may have been retired by others already.
+#pragma once
+
+#include <cowindex/detail/core.hpp>
+#include <cowindex/detail/tree_diff.hpp>
+
+namespace cowindex::detail {
+
+template <class Shard, class Policy>
+CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Version& version,
+                                         std::vector<ShardId>& ids) {
+    if (!batch.has_changes()) {
+        version = latest()->version;
+        return CommitOutcome::unchanged;
+    }
+    tickets_.give_way(batch.changes, mine, lock_);
+    const bool timed = batch.commit_ticks++ % settings_.time_every == 0;
+    const auto start = timed ? std::chrono::steady_clock::now()
+                             : std::chrono::steady_clock::time_point{};
+
+    batch.measure();
+    if (batch.spare == nullptr) batch.spare = new_record();
+    if (batch.changes.size() >= rebase_first && batch.base != publication_.latest() &&
+        !rebase(batch, ids)) {
+        metrics_.record_conflict();
+        return CommitOutcome::conflict;
+    }
+
+    // Births are stamped outside the section, with the version this commit has unless another
+    // comes first. Until it is published nobody else can see them.
+    struct Stamped {
+        ~Stamped() {
+            if (batch != nullptr) batch->unstamp();
+        }
+        Batch* batch;
+    } stamped{&batch};
+    batch.stamp(batch.base->version + 1);
+
+    for (;;) {
+        Policy::sync_point(SyncPoint::commit_prepared);
+        Guard guard(lock_);
+        Record* const latest = chain_.latest();
+        if (latest->version >= last_version) return CommitOutcome::exhausted;
+        NodeCount nodes;
+        if (latest == batch.base) {
+            nodes = batch.builder.own_count();
+            publish(batch, batch.builder);
+        } else if (batch.require_all || !batch.agrees_with(latest->tree)) {
+            const Hold held(*this, latest);
+            guard.unlock();
+            metrics_.record_conflict();
+            ids = conflicts(batch, *latest);
+            return CommitOutcome::conflict;
+        } else {
+            const NodeCount need = batch.replay_need(latest->tree.height);
+            if (!batch.pool.holds(need)) {
+                guard.unlock();
+                Policy::sync_point(SyncPoint::commit_retry);
+                batch.pool.reserve(need);
+                continue;
+            }
+            typename Batch::Builder built(latest->tree, batch.pool);
+            batch.replay(built);
+            built.stamp(latest->version + 1);
+            batch.stamp_boxes(latest->version + 1);
+            nodes = built.own_count();
+            publish(batch, built);
+        }
+        stamped.batch = nullptr;
+        version = batch.base->version;
+        finish_commit(batch, guard, nodes);
+        break;
+    }
+    if (timed) metrics_.record_commit_time(std::chrono::steady_clock::now() - start);
+    return CommitOutcome::committed;
+}
+
+// Effect: what `built` holds is the latest version, and the batch is based on it.
+// Preconditions: the lock is held; everything in `built` is stamped with the next version.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built) noexcept {
+    Record* const record = std::exchange(batch.spare, nullptr);
+    typename Chain::Objects retired;
+    typename Chain::LiveBytes born;
+    born.nodes = built.publish([&](Node* node) { retired.push(node); });
+    for (const auto& change : batch.changes) {
+        if (change.after != nullptr) born.shards += change.after->bytes;
+        if (change.before != nullptr) retired.push(change.before);
+    }
+    const Record* const previous = chain_.latest();
+    record->tree = built.tree();
+    record->version = previous == nullptr ? settings_.first_version : previous->version + 1;
+    chain_.append(record, retired, born);
+    Owner superseded = publication_.publish(make_owner(*record));
+    if (previous != nullptr) chain_.supersede(std::move(superseded), coarse_now());
+    Policy::sync_point(SyncPoint::commit_published);
+    move_base(batch, record);
+}
+
+// Effect: a bounded amount of what earlier commits have retired is freed. Lets go of the lock.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard,
+                                        NodeCount nodes) noexcept {
+    metrics_.record_commit();
+    fold_tallies(batch);
+    peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes());
+
+    Trash trash;
+    bool look = false;
+    if (!freeing_shards) {
+        const typename Chain::Objects& retired = batch.base->older->dead;
+        const std::size_t objects = drain_objects + 2 * (retired.count() + nodes.leaves);
+        const std::size_t bytes = drain_bytes + 2 * retired.bytes();
+        if (!registry_.anyone())
+            sort_superseded(batch.base->version);
+        else
+            look = barrier_due();
+        typename Chain::Limit limit{objects, drain_versions};
+        chain_.settle(limit);
+        chain_.take_garbage(trash, objects, bytes);
+    }
+    batch.spare = chain_.take_record();
+    batch.unlinked.set(trash.objects.bytes());
+    guard.unlock();
+
+    batch.forget_edits(batch.base->tree);
+    batch.pool.fit(nodes);
+    free_garbage(trash, &batch.pool);
+    batch.unlinked.set(0);
+    if (look) {
+        guard.relock();
+        look_for_pins(guard);
+    }
+}
+
+// Everything that another commit changed and that this batch changed or requires.
+template <class Shard, class Policy>
+std::vector<ShardId> Core<Shard, Policy>::conflicts(const Batch& batch,
+                                                    const Record& latest) const {
+    if (!batch.require_all) return batch.conflicts_with(latest.tree);
+    std::vector<ShardId> ids;
+    for_each_difference(batch.base->tree, latest.tree,
+                        [&](ShardId id, const auto*, const auto*) { ids.push_back(id); });
+    return ids;
+}
+
+template <class Shard, class Policy>
+bool Core<Shard, Policy>::rebase(Batch& batch, std::vector<ShardId>& ids) {
+    const Hold latest(*this);
+    if (latest.record == batch.base) return true;
+    if (batch.require_all || !batch.agrees_with(latest.record->tree)) {
+        ids = conflicts(batch, *latest.record);
+        return false;
+    }
+    batch.pool.reserve(batch.replay_need(latest.record->tree.height));
+    typename Batch::Builder built(latest.record->tree, batch.pool);
+    batch.replay(built);
+    batch.builder.adopt(built);
+    batch.update_gauge();
+    Guard guard(lock_);
+    move_base(batch, latest.record);
+    return true;
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::discard(Batch& batch, Counting counting) noexcept {
+    if (counting == counted && batch.has_changes()) metrics_.record_discard();
+    drop_edits(batch);
+    {
+        Guard guard(lock_);
+        fold_tallies(batch);
+        move_base(batch, chain_.latest());
+    }
+    batch.builder.restart(batch.base->tree);
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::retarget(Batch& batch) {
+    const Hold latest(*this);
+    batch.retarget(latest.record->tree); // the batch's old base stays held if this throws
+    Guard guard(lock_);
+    move_base(batch, latest.record);
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::discard_but_box(Batch& batch, ShardId id) {
+    const Hold latest(*this);
+    batch.changes.front().id = id;
+    batch.retarget(latest.record->tree);
+    Guard guard(lock_);
+    move_base(batch, latest.record);
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int tries) {
+    metrics_.record_retry();
+    if (tries >= TicketLine<Policy>::free_tries)
+        tickets_.stand(update.ticket, batch.touched(), batch.require_all, lock_);
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::fold_tallies(Batch& batch) noexcept {
+    if (const std::uint64_t clones = batch.clones.take_alone(); clones != 0)
+        metrics_.record_clones(clones, batch.bytes_cloned.take_alone());
+    if (batch.clone_time.count() >= 0) {
+        metrics_.record_clone_time(batch.clone_time);
+        batch.clone_time = std::chrono::nanoseconds(-1);
+    }
+}
+
+} // namespace cowindex::detail

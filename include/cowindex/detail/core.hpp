@@ -1,0 +1,268 @@
+// One index: ties the publication, the chain of versions, the readers' slots and the open writers
+// together, and decides how long each lives.
+//
+// Who keeps what alive. Handles, readers (or the views that outlive them) and writers are users of
+// the core. Snapshots own a version record, not the core. When the last user goes, the core closes:
+// versions that no snapshot holds are freed at once, the others when the last of them dies, by
+// whoever lets go of it.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <cowindex/cow_metrics.hpp>
+#include <cowindex/detail/clock.hpp>
+#include <cowindex/detail/commit_lock.hpp>
+#include <cowindex/detail/object_store.hpp>
+#include <cowindex/detail/pin_registry.hpp>
+#include <cowindex/detail/publication.hpp>
+#include <cowindex/detail/tickets.hpp>
+#include <cowindex/detail/version_chain.hpp>
+#include <cowindex/detail/write_batch.hpp>
+#include <cowindex/memory.hpp>
+#include <cowindex/policy.hpp>
+
+namespace cowindex::detail {
+
+// True while this thread destroys shards on behalf of some index. Commits made by such a destructor
+// do not reclaim, or destructors could nest without bound.
+inline thread_local bool freeing_shards = false;
+
+enum class CommitOutcome : std::uint8_t { committed, unchanged, conflict, exhausted };
+
+struct TestAccess; // the library's own tests look inside
+
+template <class Shard, class Policy>
+class Core {
+  public:
+    using Allocator = typename Policy::Allocator;
+    using Record = VersionRecord<Shard, Core>;
+    using Chain = VersionChain<Shard, Core>;
+    using Owner = std::shared_ptr<const Record>;
+    using Slot = ReaderSlot<Record, Policy, Core>;
+    using Batch = WriteBatch<Shard, Policy, Record>;
+    using Lock = CommitLock<typename Policy::Mutex>;
+    using Trash = Garbage<Shard, Record>;
+
+    struct Settings {
+        Allocator allocator;
+        Version first_version;
+        std::uint64_t time_every;
+    };
+
+    // A running update(): at most one for each thread and index.
+    struct ActiveUpdate {
+        std::thread::id thread = std::this_thread::get_id();
+        ActiveUpdate* next = nullptr;
+        Ticket ticket{};
+    };
+
+    // Makes an index whose first version holds what `fill(batch)` inserts. The caller is its user.
+    template <class Fill>
+    [[nodiscard]] static Core* create(const Settings& settings, Fill&& fill);
+
+    // ---- users -------------------------------------------------------------------------------
+
+    void add_user() noexcept { users_.add(); }
+    void drop_user() noexcept {
+        if (users_.drop()) close();
+    }
+    // A version record of a closed index died.
+    void survivor_died() noexcept {
+        Policy::sync_point(SyncPoint::teardown_survivor);
+        if (survivors_.drop()) delete this;
+    }
+
+    // ---- reading -----------------------------------------------------------------------------
+
+    [[nodiscard]] Owner latest() const { return publication_.load(); }
+
+    // The owner of a version that the caller has pinned.
+    [[nodiscard]] Owner promote(const Record* pinned) {
+        Owner owner = publication_.load();
+        if (owner.get() == pinned) return owner;
+        Guard guard(lock_);
+        // Superseded, so its owner has come back from the publication; pinned, so it was not let go.
+        return pinned->owner;
+    }
+
+    [[nodiscard]] Slot* claim_slot(std::string label) {
+        Slot* slot = registry_.claim(*this, publication_, lock_, std::move(label));
+        add_user();
+        return slot;
+    }
+    void give_back(Slot* slot) noexcept {
+        registry_.give_back(slot, lock_);
+        drop_user();
+    }
+    // Slots for read(fn). Lent ones are no users: the handle that lends them is.
+    [[nodiscard]] Slot* borrow_slot() {
+        Slot* slot = lender_.borrow();
+        return slot != nullptr ? slot : registry_.claim(*this, publication_, lock_, {});
+    }
+    void put_back(Slot* slot) noexcept {
+        if (!lender_.put_back(slot)) registry_.give_back(slot, lock_);
+    }
+
+    // ---- writing -----------------------------------------------------------------------------
+
+    // Effect: a batch based on the latest version. `update` is the update() that asks, if any.
+    [[nodiscard]] Batch* open_batch(std::string label, ActiveUpdate* update = nullptr);
+    // Effect: drops the batch's edits; it is not used again by its writer.
+    void close_batch(Batch* batch, ActiveUpdate* update = nullptr) noexcept;
+
+    // Effect: publishes the batch's changes. On anything but `committed` the batch is as before.
+    // `version` is the batch's or, where nothing was to be published, the latest; `ids` are those
+    // in conflict, ascending.
+    [[nodiscard]] CommitOutcome commit(Batch& batch, const Ticket* mine, Version& version,
+                                      std::vector<ShardId>& ids);
+    // Effect: moves the batch to the latest version with its edits. False: `ids` are in conflict.
+    [[nodiscard]] bool rebase(Batch& batch, std::vector<ShardId>& ids);
+    // Effect: drops the edits and moves the batch to the latest version.
+    enum Counting : bool { uncounted, counted };
+    void discard(Batch& batch, Counting counting) noexcept;
+    // Effect: moves the batch's new shards to the latest version, over whatever is there; forgets
+    // what it has erased. For writes that do not depend on what they overwrite.
+    void retarget(Batch& batch);
+    // Effect: moves the batch to the latest version with its only new shard, under another id.
+    void discard_but_box(Batch& batch, ShardId id);
+
+    // Ids from the sequence. Throws when they are used up.
+    [[nodiscard]] ShardId next_id() {
+        ShardId id = sequence_.load();
+        do {
+            if (id == unborn) throw_id_limit();
+        } while (!sequence_.compare_exchange_weak(id, id + 1));
+        return id;
+    }
+    // Effect: the sequence is past `id`.
+    void reserve_id(ShardId id) noexcept {
+        ShardId next = sequence_.load();
+        while (next <= id && !sequence_.compare_exchange_weak(next, id + 1)) {}
+    }
+
+    // Effect: counts a conflict that an update will answer by trying again; from a certain number
+    // of them on it stands in line.
+    void lost_try(const Batch& batch, ActiveUpdate& update, int tries);
+    void end_update(ActiveUpdate& update) noexcept;
+
+    // ---- memory ------------------------------------------------------------------------------
+
+    // Effect: frees all that nobody can reach. Returns the bytes.
+    std::size_t reclaim();
+    [[nodiscard]] MemoryStats memory_usage();
+    [[nodiscard]] std::vector<PinInfo> pins();
+    [[nodiscard]] std::size_t active_readers();
+    [[nodiscard]] CowMetrics::Values metrics();
+    [[nodiscard]] CowMetrics& collector() noexcept { return metrics_; }
+    [[nodiscard]] const Allocator& allocator() const noexcept { return settings_.allocator; }
+
+  private:
+    friend struct TestAccess;
+
+    // Keeps a version from being dropped for the length of a scope.
+    struct Hold {
+        explicit Hold(Core& its_core) : core(its_core) {
+            Guard guard(core.lock_);
+            record = core.chain_.latest();
+            ++record->writers;
+        }
+        // Precondition: the lock is held, and let go of before the scope ends.
+        Hold(Core& its_core, Record* its_record) noexcept : core(its_core), record(its_record) {
+            ++record->writers;
+        }
+        ~Hold() {
+            Guard guard(core.lock_);
+            --record->writers;
+        }
+        Hold(const Hold&) = delete;
+        Hold& operator=(const Hold&) = delete;
+
+        Core& core;
+        Record* record;
+    };
+
+    // A barrier interrupts every running thread of the process (some microseconds), so versions are
+    // collected before one is paid for: this many, or this many bytes with a few versions.
+    static constexpr std::size_t barrier_versions = 256;
+    static constexpr std::size_t barrier_bytes = std::size_t{2} << 20;
+    static constexpr std::size_t barrier_min_versions = 8;
+
+    // From how many changes on a batch whose base is out of date is moved to the latest version
+    // before the lock is taken, so that the section has little left to replay.
+    static constexpr std::size_t rebase_first = 8;
+
+    // What one commit frees at most, above twice what it retires itself.
+    static constexpr std::size_t drain_objects = 32;
+    static constexpr std::size_t drain_bytes = std::size_t{1} << 20;
+    static constexpr std::size_t drain_versions = 2;
+
+    // How much list work is done before the lock is let go of once.
+    static constexpr std::size_t lock_objects = 1024;
+
+    explicit Core(const Settings& settings) : settings_(settings) {}
+    ~Core();
+
+    void close() noexcept;
+    [[nodiscard]] Record* new_record();
+    void destroy_batch(Batch* batch) noexcept;
+    void drop_edits(Batch& batch) noexcept;
+    void forget_update(ActiveUpdate& update) noexcept;
+    void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
+
+    // commit.hpp
+    void publish(Batch& batch, typename Batch::Builder& built) noexcept;
+    void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes) noexcept;
+    [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
+    void fold_tallies(Batch& batch) noexcept;
+    void move_base(Batch& batch, Record* to) noexcept {
+        if (batch.base != nullptr) --batch.base->writers;
+        if (to != nullptr) ++to->writers;
+        batch.base = to;
+    }
+
+    // reclaim.hpp
+    [[nodiscard]] bool barrier_due() const noexcept;
+    void look_for_pins(Guard<Lock>& guard);
+    void sort_superseded(Version horizon) noexcept;
+    void collect_unheld(Guard<Lock>& guard);
+    void settle_all(Guard<Lock>& guard);
+    std::size_t free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept;
+    [[nodiscard]] MemoryStats stats_locked() noexcept;
+
+    Settings settings_;
+    Publication<Record, Policy> publication_;
+
+    alignas(line_pair) Lock lock_;
+    Chain chain_; // guarded by lock_, like all that follows up to sequence_
+    PinRegistry<Record, Policy, Core> registry_;
+    Batch* open_ = nullptr; // batches of open writers
+    Batch* idle_ = nullptr; // batches kept for the next writers
+    std::size_t open_count_ = 0;
+    std::size_t idle_count_ = 0;
+    ActiveUpdate* updates_ = nullptr;
+    std::size_t peak_bytes_ = 0;
+
+    alignas(line_pair) std::atomic<ShardId> sequence_{0};
+    TicketLine<Policy> tickets_;
+
+    alignas(line_pair) CowMetrics metrics_;
+    Counter unlinked_; // garbage that reclaim() is about to free
+    SlotLender<Slot> lender_;
+
+    alignas(line_pair) UserCount users_{1};
+    UserCount survivors_{1};
+};
+
+} // namespace cowindex::detail
+
+#include <cowindex/detail/commit.hpp>   // IWYU pragma: keep
+#include <cowindex/detail/lifetime.hpp> // IWYU pragma: keep
+#include <cowindex/detail/reclaim.hpp>  // IWYU pragma: keep

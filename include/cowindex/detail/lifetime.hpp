@@ -1,0 +1,174 @@
+// How an index begins, how its writers come and go, and how it ends.
+#pragma once
+
+#include <cowindex/detail/core.hpp>
+
+namespace cowindex::detail {
+
+// Marks this thread as freeing shards for the length of a scope.
+class FreeingShards {
+  public:
+    FreeingShards() noexcept : before_(std::exchange(freeing_shards, true)) {}
+    ~FreeingShards() { freeing_shards = before_; }
+    FreeingShards(const FreeingShards&) = delete;
+    FreeingShards& operator=(const FreeingShards&) = delete;
+
+  private:
+    bool before_;
+};
+
+template <class Shard, class Policy>
+template <class Fill>
+Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&& fill) {
+    if (settings.first_version > last_version) throw_version_limit();
+    struct Delete {
+        void operator()(Core* core) const noexcept { delete core; }
+    };
+    std::unique_ptr<Core, Delete> core(new Core(settings));
+    Batch batch(settings.allocator);
+    fill(*core, batch);
+    batch.measure();
+    batch.spare = core->new_record();
+    batch.stamp(settings.first_version);
+    core->publish(batch, batch.builder);
+    core->move_base(batch, nullptr);
+    core->peak_bytes_ = core->chain_.total_bytes();
+    batch.forget_edits({});
+    return core.release();
+}
+
+template <class Shard, class Policy>
+typename Core<Shard, Policy>::Record* Core<Shard, Policy>::new_record() {
+    return make_object<Record>(settings_.allocator, *this);
+}
+
+template <class Shard, class Policy>
+typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string label,
+                                                                     ActiveUpdate* update) {
+    const auto open = [&](Batch* batch) { // the lock is held
+        batch->label.swap(label);
+        move_base(*batch, chain_.latest());
+        batch->previous = nullptr;
+        batch->next = std::exchange(open_, batch);
+        if (batch->next != nullptr) batch->next->previous = batch;
+        ++open_count_;
+        if (batch->spare == nullptr) batch->spare = chain_.take_record();
+        if (update != nullptr) update->next = std::exchange(updates_, update);
+    };
+
+    Batch* batch = nullptr;
+    bool nested = false;
+    {
+        Guard guard(lock_);
+        if (update != nullptr)
+            for (const ActiveUpdate* other = updates_; other != nullptr; other = other->next)
+                nested = nested || other->thread == update->thread;
+        if (!nested && (batch = idle_) != nullptr) {
+            idle_ = batch->next;
+            --idle_count_;
+            open(batch);
+        }
+    }
+    if (nested) throw_nested_update();
+    if (batch == nullptr) {
+        batch = new Batch(settings_.allocator);
+        batch->time_every = settings_.time_every;
+        Guard guard(lock_);
+        open(batch);
+    }
+    batch->builder.restart(batch->base->tree);
+    add_user();
+    return batch;
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexcept {
+    static constexpr std::size_t max_idle = 8;
+    if (batch->has_changes()) metrics_.record_discard();
+    drop_edits(*batch);
+    if (update != nullptr) tickets_.leave(update->ticket, lock_);
+    std::string label; // freed after the lock
+    bool keep = false;
+    {
+        Guard guard(lock_);
+        fold_tallies(*batch);
+        move_base(*batch, nullptr);
+        label.swap(batch->label);
+        (batch->previous == nullptr ? open_ : batch->previous->next) = batch->next;
+        if (batch->next != nullptr) batch->next->previous = batch->previous;
+        --open_count_;
+        keep = idle_count_ < max_idle;
+        if (keep) {
+            batch->next = std::exchange(idle_, batch);
+            ++idle_count_;
+        }
+        if (update != nullptr) forget_update(*update);
+    }
+    if (!keep) destroy_batch(batch);
+    drop_user();
+}
+
+// For an update whose function has moved its writer away.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::end_update(ActiveUpdate& update) noexcept {
+    tickets_.leave(update.ticket, lock_);
+    Guard guard(lock_);
+    forget_update(update);
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::forget_update(ActiveUpdate& update) noexcept {
+    ActiveUpdate** link = &updates_;
+    while (*link != &update) link = &(*link)->next;
+    *link = update.next;
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::destroy_batch(Batch* batch) noexcept {
+    if (batch->spare != nullptr) free_record(batch->spare);
+    delete batch;
+}
+
+// Destroys a batch's shards. They may use the index themselves; no lock is held.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::drop_edits(Batch& batch) noexcept {
+    const FreeingShards freeing;
+    batch.clear_edits();
+}
+
+// The last user is gone: no pins, no writers, no calls. Snapshots may be dropped meanwhile, by any
+// thread; all they touch is their record's OwnerState and count.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::close() noexcept {
+    Policy::sync_point(SyncPoint::teardown_closing);
+    chain_.latest()->owner = publication_.close();
+    // Each record whose control block is still in use keeps the core. Counted before it is told to
+    // report its death, or it could report one that was not counted.
+    chain_.for_each_record([this](Record& record) {
+        record.owner.reset();
+        survivors_.add();
+        if (record.owners.orphan()) static_cast<void>(survivors_.drop()); // ours is still there
+    });
+    sort_superseded(unborn);
+    typename Chain::Limit all{~std::size_t{0}, chain_.length()};
+    while (chain_.settle(all)) {}
+    if (chain_.latest()->owners.is_expired()) chain_.drop_latest();
+    Trash trash;
+    chain_.take_garbage(trash, ~std::size_t{0}, ~std::size_t{0});
+    free_garbage(trash, nullptr);
+    if (survivors_.drop()) delete this;
+}
+
+// Whatever is left is nobody's.
+template <class Shard, class Policy>
+Core<Shard, Policy>::~Core() {
+    while (chain_.latest() != nullptr) chain_.drop_latest();
+    Trash trash;
+    chain_.take_garbage(trash, ~std::size_t{0}, ~std::size_t{0});
+    free_garbage(trash, nullptr);
+    while (Record* record = chain_.take_dropped()) free_record(record);
+    while (Record* record = chain_.take_record()) free_record(record);
+    while (idle_ != nullptr) destroy_batch(std::exchange(idle_, idle_->next));
+}
+
+} // namespace cowindex::detail

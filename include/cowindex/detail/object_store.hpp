@@ -1,0 +1,169 @@
+// Makes and frees shards and tree nodes through the policy's allocator.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include <cowindex/cow_metrics.hpp>
+#include <cowindex/detail/shard_tree.hpp>
+
+namespace cowindex::detail {
+
+template <class T, class Allocator>
+using Rebind = typename std::allocator_traits<Allocator>::template rebind_alloc<T>;
+
+// Raw memory for one T. Throws what the allocator throws.
+template <class T, class Allocator>
+[[nodiscard]] T* allocate_one(const Allocator& allocator) {
+    Rebind<T, Allocator> rebound(allocator);
+    static_assert(std::is_same_v<decltype(rebound.allocate(1)), T*>,
+                  "cowindex: Policy::Allocator must hand out plain pointers");
+    return std::allocator_traits<Rebind<T, Allocator>>::allocate(rebound, 1);
+}
+
+template <class T, class Allocator>
+void deallocate_one(const Allocator& allocator, T* memory) noexcept {
+    Rebind<T, Allocator> rebound(allocator);
+    std::allocator_traits<Rebind<T, Allocator>>::deallocate(rebound, memory, 1);
+}
+
+template <class T, class Allocator, class... Args>
+[[nodiscard]] T* make_object(const Allocator& allocator, Args&&... args) {
+    T* memory = allocate_one<T>(allocator);
+    try {
+        return ::new (static_cast<void*>(memory)) T(std::forward<Args>(args)...);
+    } catch (...) {
+        deallocate_one(allocator, memory);
+        throw;
+    }
+}
+
+template <class T, class Allocator>
+void destroy_object(const Allocator& allocator, T* object) noexcept {
+    object->~T();
+    deallocate_one(allocator, object);
+}
+
+// What a box costs beyond the shard in it.
+template <class Shard>
+inline constexpr std::size_t box_overhead = sizeof(ShardBox<Shard>) - sizeof(Shard);
+
+[[nodiscard]] inline std::size_t node_bytes(unsigned level) noexcept {
+    // A leaf of any shard type is as large as any other.
+    return level == 0 ? sizeof(Leaf<int>) : sizeof(Inner);
+}
+
+template <class Shard, class Allocator>
+void destroy_node(const Allocator& allocator, Node* node) noexcept {
+    if (node->level == 0)
+        destroy_object(allocator, static_cast<Leaf<Shard>*>(node));
+    else
+        destroy_object(allocator, static_cast<Inner*>(node));
+}
+
+// How many nodes of each kind an operation needs.
+struct NodeCount {
+    std::size_t leaves = 0;
+    std::size_t inners = 0;
+};
+
+// A writer's stock of blank nodes. Used by one thread at a time; any thread may read bytes().
+//
+// Reserving is separate from taking: an edit reserves what it will need while it still can fail,
+// and takes it when it no longer may.
+template <class Shard, class Allocator>
+class NodePool {
+  public:
+    explicit NodePool(const Allocator& allocator) : allocator_(allocator) {}
+    NodePool(const NodePool&) = delete;
+    NodePool& operator=(const NodePool&) = delete;
+    ~NodePool() { trim({}); }
+
+    // Effect: at least `need` nodes are in stock. Strong exception guarantee: what was allocated
+    // before a failure is freed again.
+    void reserve(NodeCount need) {
+        if (leaves_.count >= need.leaves && inners_.count >= need.inners) return;
+        const NodeCount before{leaves_.count, inners_.count};
+        try {
+            while (leaves_.count < need.leaves) push(leaves_, make_object<Leaf<Shard>>(allocator_));
+            while (inners_.count < need.inners) push(inners_, make_object<Inner>(allocator_));
+        } catch (...) {
+            trim(before);
+            throw;
+        }
+    }
+
+    [[nodiscard]] bool holds(NodeCount need) const noexcept {
+        return leaves_.count >= need.leaves && inners_.count >= need.inners;
+    }
+
+    // Precondition: one is in stock. The children up to `extent` are stale, the others null.
+    [[nodiscard]] Leaf<Shard>* take_leaf() noexcept {
+        return static_cast<Leaf<Shard>*>(pop(leaves_));
+    }
+    [[nodiscard]] Inner* take_inner(unsigned level) noexcept {
+        Node* node = pop(inners_);
+        node->level = static_cast<std::uint16_t>(level);
+        return static_cast<Inner*>(node);
+    }
+
+    void give(Node* node) noexcept { push(node->level == 0 ? leaves_ : inners_, node); }
+
+    // As give(), unless as many are in stock as should be kept.
+    [[nodiscard]] bool give_if_room(Node* node) noexcept {
+        if (node->level == 0 ? leaves_.count >= keep_.leaves : inners_.count >= keep_.inners)
+            return false;
+        give(node);
+        return true;
+    }
+
+    // Effect: keeps about as many nodes as a commit of this size takes, within bounds.
+    void fit(NodeCount used) noexcept {
+        keep_.leaves = std::clamp(used.leaves, min_kept, max_kept);
+        keep_.inners = std::clamp(used.inners, min_kept, max_kept);
+        trim(keep_);
+    }
+
+    // Frees what exceeds `keep`.
+    void trim(NodeCount keep) noexcept {
+        while (leaves_.count > keep.leaves) destroy_node<Shard>(allocator_, pop(leaves_));
+        while (inners_.count > keep.inners) destroy_node<Shard>(allocator_, pop(inners_));
+    }
+
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.read(); }
+
+  private:
+    struct Stock {
+        Node* head = nullptr;
+        std::size_t count = 0;
+    };
+
+    void push(Stock& stock, Node* node) noexcept {
+        node->next = stock.head;
+        stock.head = node;
+        ++stock.count;
+        bytes_.add_alone(node_bytes(node->level));
+    }
+    Node* pop(Stock& stock) noexcept {
+        Node* node = stock.head;
+        stock.head = node->next;
+        --stock.count;
+        bytes_.subtract_alone(node_bytes(node->level));
+        return node;
+    }
+
+    static constexpr std::size_t min_kept = 32;
+    static constexpr std::size_t max_kept = 2048;
+
+    Allocator allocator_;
+    NodeCount keep_{min_kept, min_kept};
+    Stock leaves_;
+    Stock inners_;
+    Counter bytes_;
+};
+
+} // namespace cowindex::detail

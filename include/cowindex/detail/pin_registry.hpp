@@ -1,0 +1,172 @@
+// The slots of all readers of one index.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <cowindex/detail/commit_lock.hpp>
+#include <cowindex/detail/publication.hpp>
+
+namespace cowindex::detail {
+
+// One reader's place. The first line pair is the reader's, the second the registry's.
+template <class Record, class Policy, class Core>
+struct ReaderSlot {
+    ReaderSlot(Core& its_core, const Publication<Record, Policy>& its_source) noexcept
+        : source(&its_source), core(&its_core) {}
+
+    // Effect: pins the latest version, or repeats the outermost pin. *Progress* lock-free.
+    [[nodiscard]] const Record* pin() noexcept {
+        if (depth != 0) {
+            ++depth;
+            return word.own();
+        }
+        const Record* record = word.pin(*source);
+        depth = 1;
+        return record;
+    }
+
+    // Returns true when the slot itself is to be given back: its reader is gone.
+    [[nodiscard]] bool unpin() noexcept {
+        if (--depth != 0) return false;
+        word.clear();
+        return reader_gone;
+    }
+
+    alignas(line_pair) PinWord<Record, Policy> word;
+    const Publication<Record, Policy>* source;
+    std::size_t depth = 0; // nested pins: here, because readers and views move
+    bool reader_gone = false;
+    Core* core;
+
+    // Guarded by the commit lock.
+    alignas(line_pair) ReaderSlot* next = nullptr;
+    ReaderSlot* next_free = nullptr;
+    ReaderSlot* next_seen = nullptr;
+    const Record* seen = nullptr; // what the last scan read: compared, never followed
+    std::string label;
+};
+
+template <class Record, class Policy, class Core>
+class PinRegistry {
+  public:
+    using Slot = ReaderSlot<Record, Policy, Core>;
+    using Lock = CommitLock<typename Policy::Mutex>;
+
+    PinRegistry() = default;
+    PinRegistry(const PinRegistry&) = delete;
+    PinRegistry& operator=(const PinRegistry&) = delete;
+    ~PinRegistry() {
+        while (slots_ != nullptr) delete std::exchange(slots_, slots_->next);
+    }
+
+    // Effect: a slot of the caller's own. Slots are used again, so churn needs no memory.
+    [[nodiscard]] Slot* claim(Core& core, const Publication<Record, Policy>& source, Lock& lock,
+                              std::string label) {
+        if (Slot* slot = claim_free(lock, label)) return slot;
+        Slot* slot = new Slot(core, source);
+        slot->label.swap(label);
+        Guard guard(lock);
+        slot->next = std::exchange(slots_, slot);
+        ++claimed_;
+        return slot;
+    }
+
+    // Precondition: the slot is clear.
+    void give_back(Slot* slot, Lock& lock) noexcept {
+        std::string label; // freed after the lock
+        slot->reader_gone = false;
+        Guard guard(lock);
+        label.swap(slot->label);
+        slot->next_free = std::exchange(free_, slot);
+        --claimed_;
+    }
+
+    // The rest: the commit lock is held.
+
+    // Without claimed slots there are no pins to look for, and none that was missed: a reader that
+    // claims one later takes this lock after us and sees what was published before.
+    [[nodiscard]] bool anyone() const noexcept { return claimed_ != 0; }
+
+    // Effect: remembers what each slot names. `skip` is the latest version: of no interest.
+    void scan(const Publication<Record, Policy>& source, const Record* skip) noexcept {
+        seen_ = nullptr;
+        for (Slot* slot = slots_; slot != nullptr; slot = slot->next) {
+            slot->seen = slot->word.scan(source);
+            if (slot->seen != nullptr && slot->seen != skip)
+                slot->next_seen = std::exchange(seen_, slot);
+        }
+    }
+
+    // By the last scan.
+    [[nodiscard]] bool is_pinned(const Record* record) const noexcept {
+        for (const Slot* slot = seen_; slot != nullptr; slot = slot->next_seen)
+            if (slot->seen == record) return true;
+        return false;
+    }
+
+    // Calls fn(slot) for each slot that the last scan found naming `record`.
+    template <class Fn>
+    void for_each_pin(const Record* record, Fn&& fn) const {
+        for (const Slot* slot = slots_; slot != nullptr; slot = slot->next)
+            if (slot->seen == record) fn(*slot);
+    }
+
+    // Slots that name any version now. Exact when no reader is in the middle of a pin.
+    [[nodiscard]] std::size_t count_pinned(const Publication<Record, Policy>& source) const noexcept {
+        std::size_t pinned = 0;
+        for (const Slot* slot = slots_; slot != nullptr; slot = slot->next)
+            if (slot->word.scan(source) != nullptr) ++pinned;
+        return pinned;
+    }
+
+  private:
+    Slot* claim_free(Lock& lock, std::string& label) noexcept {
+        Guard guard(lock);
+        Slot* slot = free_;
+        if (slot == nullptr) return nullptr;
+        free_ = slot->next_free;
+        slot->label.swap(label);
+        ++claimed_;
+        return slot;
+    }
+
+    Slot* slots_ = nullptr;
+    Slot* free_ = nullptr;
+    Slot* seen_ = nullptr;
+    std::size_t claimed_ = 0;
+};
+
+// Slots lent to threads that carry no reader of their own. A thread comes back to the entry it used
+// last, so that threads mostly do not meet.
+template <class Slot>
+class SlotLender {
+  public:
+    // Null when the caller's entry is empty.
+    [[nodiscard]] Slot* borrow() noexcept { return entry().slot.exchange(nullptr); }
+
+    // False when the entry was filled meanwhile: the caller keeps the slot.
+    [[nodiscard]] bool put_back(Slot* slot) noexcept {
+        Slot* empty = nullptr;
+        return entry().slot.compare_exchange_strong(empty, slot);
+    }
+
+  private:
+    struct alignas(line_pair) Entry {
+        std::atomic<Slot*> slot{nullptr};
+    };
+    static constexpr std::size_t entries = 32;
+
+    [[nodiscard]] Entry& entry() noexcept {
+        // Thread handles are often addresses that differ in their upper bits only: mix.
+        const std::size_t hash = std::hash<std::thread::id>{}(std::this_thread::get_id());
+        return entries_[((hash * 0x9E3779B97F4A7C15U) >> (sizeof(hash) * 8 - 5)) % entries];
+    }
+
+    Entry entries_[entries];
+};
+
+} // namespace cowindex::detail

@@ -1,0 +1,199 @@
+// The one place where versions become visible, are pinned, and are seen to be let go.
+//
+// Two words name the latest version: a raw pointer for readers that pin, and a shared_ptr for
+// snapshots. Every memory order of the protocol is in this file, numbered, with its partner and
+// with what goes wrong without it. "Asymmetric" means that the reclaimer runs
+// AsymmetricFence::heavy() between publishing and scanning; otherwise the four accesses marked (S)
+// are seq_cst, all of them, since any weaker choice of one lets a pin be missed.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include <cowindex/detail/asymmetric_fence.hpp>
+#include <cowindex/detail/commit_lock.hpp>
+#include <cowindex/detail/shared_cell.hpp>
+#include <cowindex/policy.hpp>
+
+namespace cowindex::detail {
+
+// Two lines of 64 bytes: processors fetch them in pairs.
+inline constexpr std::size_t line_size = 64;
+inline constexpr std::size_t line_pair = 2 * line_size;
+
+template <class Record, class Policy>
+class Publication {
+  public:
+    [[nodiscard]] const AsymmetricFence& fence() const noexcept { return fence_; }
+
+    // Effect: `record` is the latest version for everybody. Returns the owner of the one before.
+    // Precondition: the commit lock is held.
+    //
+    // The raw pointer first, then the owner. load() accepts an owner only where both agree, so a
+    // thread that has pinned a version can never be given an older snapshot, nor the reverse.
+    std::shared_ptr<const Record> publish(std::shared_ptr<const Record> owner) noexcept {
+        // (1) Release: pairs with (4) and (6); without it a reader could follow the pointer into a
+        // tree whose nodes are not written yet. (S): pairs with (5), (7).
+        latest_.store(owner.get(), store_order());
+        Policy::sync_point(SyncPoint::publish_between);
+        return owner_.exchange(std::move(owner));
+    }
+
+    // Returns the last owner and leaves both words empty. For teardown: nobody else is left.
+    std::shared_ptr<const Record> close() noexcept {
+        // (2) Relaxed: the last user is gone, no pin can follow.
+        latest_.store(nullptr, std::memory_order_relaxed);
+        return owner_.exchange(nullptr);
+    }
+
+    // For holders of the commit lock, which orders this after the publication that it returns, and
+    // for guesses that are checked under the lock.
+    [[nodiscard]] const Record* latest() const noexcept {
+        // (3) Relaxed: the lock, or a later check under it.
+        return latest_.load(std::memory_order_relaxed);
+    }
+
+    // The latest version, owned. May wait for a committer that is between its two stores.
+    [[nodiscard]] std::shared_ptr<const Record> load() const {
+        for (int tries = 0;; ++tries) {
+            std::shared_ptr<const Record> owner = owner_.load();
+            Policy::sync_point(SyncPoint::snapshot_loaded);
+            // (4) Acquire: keeps this load after the owner's, or the pair could agree on a version
+            // that this thread has already seen replaced.
+            if (latest_.load(std::memory_order_acquire) == owner.get()) return owner;
+            if (tries < 64)
+                pause();
+            else
+                std::this_thread::yield();
+        }
+    }
+
+  private:
+    template <class, class>
+    friend class PinWord;
+
+    [[nodiscard]] std::memory_order store_order() const noexcept {
+        return fence_.asymmetric() ? std::memory_order_release : std::memory_order_seq_cst;
+    }
+    [[nodiscard]] std::memory_order load_order() const noexcept {
+        return fence_.asymmetric() ? std::memory_order_acquire : std::memory_order_seq_cst;
+    }
+
+    // Read by every pin, written by every commit; the owner's count is written by every snapshot.
+    alignas(line_pair) std::atomic<const Record*> latest_{nullptr};
+    AsymmetricFence fence_;
+    alignas(line_pair) SharedCell<const Record> owner_;
+};
+
+// The word through which one reader says which version it uses. Written by that reader alone.
+template <class Record, class Policy>
+class PinWord {
+  public:
+    using Source = Publication<Record, Policy>;
+
+    // Effect: this word names the latest version, which cannot be freed until clear().
+    // *Progress* lock-free: repeats only if a version was published in between.
+    [[nodiscard]] const Record* pin(const Source& source) noexcept {
+        // (6) Acquire: pairs with (1).
+        const Record* record = source.latest_.load(std::memory_order_acquire);
+        for (;;) {
+            Policy::sync_point(SyncPoint::pin_loaded);
+            // (7) Release, not relaxed: the reclaimer that reads this value must see the reads made
+            // under the pin that this word held before as finished. (S): pairs with (9).
+            word_.store(record, source.store_order());
+            AsymmetricFence::light();
+            Policy::sync_point(SyncPoint::pin_stored);
+            // (5) Acquire: pairs with (1). (S). If this still reads `record`, the store (7) came
+            // before the next publication, so whoever reclaims after that one sees it.
+            const Record* again = source.latest_.load(source.load_order());
+            if (again == record) return record;
+            record = again;
+        }
+    }
+
+    // What this reader has pinned. For the reader itself.
+    [[nodiscard]] const Record* own() const noexcept {
+        return word_.load(std::memory_order_relaxed); // its own store
+    }
+
+    void clear() noexcept {
+        Policy::sync_point(SyncPoint::unpin);
+        // (8) Release: pairs with (9); without it the shards could be freed before the last reads
+        // of them are done.
+        word_.store(nullptr, std::memory_order_release);
+    }
+
+    // What the reader may be using. For the reclaimer, after the barrier: compare, never follow.
+    [[nodiscard]] const Record* scan(const Source& source) const noexcept {
+        // (9) Acquire: pairs with (7) and (8). (S).
+        return word_.load(source.load_order());
+    }
+
+  private:
+    std::atomic<const Record*> word_{nullptr};
+};
+
+// How far the last owners of a version record have come in letting go of it.
+class OwnerState {
+  public:
+    // By the control block: the last shared_ptr is gone, the record's version may be dropped.
+    void expire() noexcept {
+        // (10) Release: pairs with (12); the owners' reads are finished.
+        state_.fetch_or(expired, std::memory_order_release);
+    }
+
+    // By the control block: its memory is no longer used; no weak_ptr is left. Returns true when
+    // the index is closed, so that the caller must report the death itself.
+    [[nodiscard]] bool release() noexcept {
+        // (11) Release: pairs with (12), as (10). Acquire: pairs with (13), so that the closed
+        // index is seen.
+        return (state_.fetch_or(released, std::memory_order_acq_rel) & orphaned) != 0;
+    }
+
+    [[nodiscard]] bool is_expired() const noexcept {
+        // (12) Acquire: pairs with (10), (11).
+        return (state_.load(std::memory_order_acquire) & expired) != 0;
+    }
+    [[nodiscard]] bool is_released() const noexcept {
+        return (state_.load(std::memory_order_acquire) & released) != 0; // (12)
+    }
+
+    // By teardown. Returns true when the record was released before, so that nobody will report it.
+    [[nodiscard]] bool orphan() noexcept {
+        // (13) Release: pairs with (11). Acquire: pairs with (10), (11) of owners that came first.
+        return (state_.fetch_or(orphaned, std::memory_order_acq_rel) & released) != 0;
+    }
+
+    // For a record that is used again. (14) Relaxed: it is published by (1) afterwards.
+    void reset() noexcept { state_.store(0, std::memory_order_relaxed); }
+
+  private:
+    static constexpr std::uint8_t expired = 1;
+    static constexpr std::uint8_t released = 2;
+    static constexpr std::uint8_t orphaned = 4;
+
+    std::atomic<std::uint8_t> state_{0};
+};
+
+// Counts those who keep something alive. Reaching zero is seen by exactly one of them.
+class UserCount {
+  public:
+    explicit UserCount(std::uint64_t initial) noexcept : count_(initial) {}
+
+    // (15) Relaxed: whoever adds holds a count already.
+    void add() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+
+    // Returns true for the last. (16) Release: what this user did; acquire: what all others did.
+    [[nodiscard]] bool drop() noexcept {
+        return count_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    }
+
+  private:
+    std::atomic<std::uint64_t> count_;
+};
+
+} // namespace cowindex::detail

@@ -1,0 +1,223 @@
+// The reading interface that snapshots, views and writers share.
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <iterator>
+
+#include <cowindex/detail/shard_tree.hpp>
+#include <cowindex/errors.hpp>
+#include <cowindex/version.hpp>
+
+namespace cowindex {
+
+/// A shard and its id, as `items()` yields them.
+template <class Shard>
+struct Item {
+    ShardId id;
+    const Shard& shard;
+};
+
+namespace detail {
+
+// Walks the shards present in id order.
+template <class Shard>
+class TreeCursor {
+  public:
+    TreeCursor() = default;
+    TreeCursor(const ShardTree<Shard>& tree, ShardId first, ShardId end) noexcept
+        : tree_(&tree), id_(first), end_(end) {
+        settle();
+    }
+
+    [[nodiscard]] ShardId id() const noexcept { return id_; }
+    [[nodiscard]] const Shard& shard() const noexcept {
+        return leaf_->child[leaf_index(id_)]->shard;
+    }
+
+    void advance() noexcept {
+        ++id_;
+        const std::size_t index = leaf_index(id_);
+        // Usually the next child of the same leaf.
+        if (index != 0 && id_ < end_ && leaf_->child[index] != nullptr) return;
+        settle();
+    }
+
+    friend bool operator==(const TreeCursor& a, const TreeCursor& b) noexcept {
+        return a.id_ == b.id_;
+    }
+
+  private:
+    void settle() noexcept {
+        leaf_ = id_ < end_ ? tree_->seek(id_) : nullptr;
+        if (leaf_ == nullptr || id_ >= end_) id_ = end_;
+    }
+
+    const ShardTree<Shard>* tree_ = nullptr;
+    const Leaf<Shard>* leaf_ = nullptr;
+    ShardId id_ = 0;
+    ShardId end_ = 0;
+};
+
+} // namespace detail
+
+/// Forward iterator over the shards present, in id order. Valid as long as what it came from.
+template <class Shard>
+class ShardIterator {
+  public:
+    using iterator_category = std::forward_iterator_tag;
+    using value_type = Shard;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const Shard*;
+    using reference = const Shard&;
+
+    ShardIterator() = default;
+    explicit ShardIterator(detail::TreeCursor<Shard> cursor) noexcept : cursor_(cursor) {}
+
+    [[nodiscard]] ShardId id() const noexcept { return cursor_.id(); }
+    reference operator*() const noexcept { return cursor_.shard(); }
+    pointer operator->() const noexcept { return &cursor_.shard(); }
+    ShardIterator& operator++() noexcept {
+        cursor_.advance();
+        return *this;
+    }
+    ShardIterator operator++(int) noexcept {
+        ShardIterator before = *this;
+        cursor_.advance();
+        return before;
+    }
+    friend bool operator==(const ShardIterator& a, const ShardIterator& b) noexcept {
+        return a.cursor_ == b.cursor_;
+    }
+
+  private:
+    detail::TreeCursor<Shard> cursor_;
+};
+
+/// As ShardIterator, but yields `Item{id, shard}`.
+template <class Shard>
+class ItemIterator {
+  public:
+    using iterator_concept = std::forward_iterator_tag;
+    using iterator_category = std::input_iterator_tag; // it yields values, not references
+    using value_type = Item<Shard>;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = Item<Shard>;
+
+    ItemIterator() = default;
+    explicit ItemIterator(detail::TreeCursor<Shard> cursor) noexcept : cursor_(cursor) {}
+
+    [[nodiscard]] ShardId id() const noexcept { return cursor_.id(); }
+    reference operator*() const noexcept { return {cursor_.id(), cursor_.shard()}; }
+    ItemIterator& operator++() noexcept {
+        cursor_.advance();
+        return *this;
+    }
+    ItemIterator operator++(int) noexcept {
+        ItemIterator before = *this;
+        cursor_.advance();
+        return before;
+    }
+    friend bool operator==(const ItemIterator& a, const ItemIterator& b) noexcept {
+        return a.cursor_ == b.cursor_;
+    }
+
+  private:
+    detail::TreeCursor<Shard> cursor_;
+};
+
+/// A pair of iterators.
+template <class Iterator>
+class ShardRange {
+  public:
+    ShardRange(Iterator first, Iterator last) noexcept : first_(first), last_(last) {}
+    [[nodiscard]] Iterator begin() const noexcept { return first_; }
+    [[nodiscard]] Iterator end() const noexcept { return last_; }
+    [[nodiscard]] bool empty() const noexcept { return first_ == last_; }
+
+  private:
+    Iterator first_;
+    Iterator last_;
+};
+
+/// What can be asked of one version. `Derived` provides `tree()`.
+///
+/// *Complexity* of looking up an id: the height of the tree, at most three steps up to a million
+/// shards. *Progress* wait-free. *Exceptions* none but those of `at()`. *Allocation* none.
+template <class Derived, class Shard>
+class ShardReading {
+  public:
+    using value_type = Shard;
+    using iterator = ShardIterator<Shard>;
+    using const_iterator = iterator;
+
+    /// *Returns* how many shards are present.
+    [[nodiscard]] std::size_t size() const noexcept { return tree().size; }
+    [[nodiscard]] bool empty() const noexcept { return tree().size == 0; }
+
+    /// *Returns* one past the largest id ever used up to this version. Never falls from one version
+    /// to the next.
+    [[nodiscard]] ShardId id_bound() const noexcept { return tree().id_bound; }
+
+    [[nodiscard]] bool contains(ShardId id) const noexcept { return tree().find(id) != nullptr; }
+
+    /// *Preconditions* contains(id).
+    [[nodiscard]] const Shard& operator[](ShardId id) const noexcept COWINDEX_LIFETIMEBOUND {
+        assert(contains(id) && "cowindex: operator[] of an absent id; use find() or at()");
+        return tree().get(id)->shard;
+    }
+
+    /// *Exceptions* `std::out_of_range` naming the id and the bound.
+    [[nodiscard]] const Shard& at(ShardId id) const COWINDEX_LIFETIMEBOUND {
+        const auto* box = tree().find(id);
+        if (box == nullptr) detail::throw_absent(id, tree().id_bound);
+        return box->shard;
+    }
+
+    /// *Returns* null where no shard has that id.
+    [[nodiscard]] const Shard* find(ShardId id) const noexcept COWINDEX_LIFETIMEBOUND {
+        const auto* box = tree().find(id);
+        return box == nullptr ? nullptr : &box->shard;
+    }
+
+    [[nodiscard]] iterator begin() const noexcept COWINDEX_LIFETIMEBOUND {
+        return iterator(cursor(0, tree().id_bound));
+    }
+    [[nodiscard]] iterator end() const noexcept COWINDEX_LIFETIMEBOUND {
+        return iterator(cursor(tree().id_bound, tree().id_bound));
+    }
+
+    /// *Returns* the shards present with their ids, in id order.
+    [[nodiscard]] ShardRange<ItemIterator<Shard>> items() const noexcept COWINDEX_LIFETIMEBOUND {
+        const ShardId end = tree().id_bound;
+        return {ItemIterator<Shard>(cursor(0, end)), ItemIterator<Shard>(cursor(end, end))};
+    }
+
+    /// *Returns* the shards present whose ids are in [first, last), in id order; `it.id()` tells the
+    /// id. Lets threads divide one scan among themselves.
+    [[nodiscard]] ShardRange<iterator> range(ShardId first, ShardId last) const noexcept
+        COWINDEX_LIFETIMEBOUND {
+        const ShardId end = std::min(last, tree().id_bound);
+        return {iterator(cursor(std::min(first, end), end)), iterator(cursor(end, end))};
+    }
+
+  protected:
+    ShardReading() = default;
+    ~ShardReading() = default;
+    ShardReading(const ShardReading&) = default;
+    ShardReading(ShardReading&&) = default;
+    ShardReading& operator=(const ShardReading&) = default;
+    ShardReading& operator=(ShardReading&&) = default;
+
+  private:
+    [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept {
+        return static_cast<const Derived&>(*this).tree();
+    }
+    [[nodiscard]] detail::TreeCursor<Shard> cursor(ShardId first, ShardId end) const noexcept {
+        return {tree(), first, end};
+    }
+};
+
+} // namespace cowindex

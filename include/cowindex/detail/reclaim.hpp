@@ -1,0 +1,192 @@
+// Finding out what nobody can reach any more, freeing it, and saying who holds the rest.
+#pragma once
+
+#include <cowindex/detail/core.hpp>
+
+namespace cowindex::detail {
+
+template <class Shard, class Policy>
+bool Core<Shard, Policy>::barrier_due() const noexcept {
+    const std::size_t versions = chain_.superseded_count();
+    return versions >= barrier_versions ||
+           (versions >= barrier_min_versions && chain_.superseded_bytes() >= barrier_bytes);
+}
+
+// Effect: versions that were superseded before this call are sorted by who has them pinned.
+// The order is all: a version is superseded, then the barrier runs, then the slots are read, and
+// only then (in settle) the owners, since a reader takes an owner before it clears its slot.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::look_for_pins(Guard<Lock>& guard) {
+    const Version horizon = chain_.latest()->version;
+    if (registry_.anyone()) {
+        Policy::sync_point(SyncPoint::reclaim_barrier);
+        guard.unlock();
+        const bool ordered = publication_.fence().heavy();
+        guard.relock();
+        if (!ordered) return;
+    }
+    sort_superseded(horizon);
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::sort_superseded(Version horizon) noexcept {
+    registry_.scan(publication_, chain_.latest());
+    Policy::sync_point(SyncPoint::reclaim_scanned);
+    chain_.sort_superseded(
+        horizon, [this](const Record* record) { return registry_.is_pinned(record); });
+}
+
+// Effect: every version that nobody holds is dropped; lets go of the lock now and then.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::settle_all(Guard<Lock>& guard) {
+    typename Chain::Limit limit{lock_objects, chain_.owned_count()};
+    while (chain_.settle(limit)) {
+        limit.objects = lock_objects;
+        guard.unlock();
+        guard.relock();
+    }
+    chain_.revisit_dropped();
+}
+
+// Effect: after this, only what some held version can reach is on the lists of versions.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::collect_unheld(Guard<Lock>& guard) {
+    look_for_pins(guard);
+    settle_all(guard);
+}
+
+template <class Shard, class Policy>
+std::size_t Core<Shard, Policy>::reclaim() {
+    Trash trash;
+    {
+        Guard guard(lock_);
+        collect_unheld(guard);
+        chain_.take_garbage(trash, ~std::size_t{0}, ~std::size_t{0});
+        unlinked_.add(trash.objects.bytes());
+    }
+    Policy::sync_point(SyncPoint::reclaim_unlinked);
+    const std::size_t unlinked = trash.objects.bytes();
+    const std::size_t freed = free_garbage(trash, nullptr);
+    unlinked_.subtract(unlinked);
+    return freed;
+}
+
+// Effect: destroys shards and gives back memory; nodes go to `reuse` while it has room.
+// Precondition: the lock is not held.
+template <class Shard, class Policy>
+std::size_t Core<Shard, Policy>::free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept {
+    std::size_t bytes = trash.objects.bytes();
+    if (bytes != 0) metrics_.record_reclaimed(bytes);
+    for (Node* node = trash.objects.nodes.detach(); node != nullptr;) {
+        Node* next = node->next;
+        if (reuse == nullptr || !reuse->give_if_room(node))
+            destroy_node<Shard>(settings_.allocator, node);
+        node = next;
+    }
+    const FreeingShards freeing;
+    for (auto* box = trash.objects.boxes.detach(); box != nullptr;) {
+        auto* next = box->next;
+        destroy_object(settings_.allocator, box);
+        box = next;
+    }
+    for (Record* record = std::exchange(trash.records, nullptr); record != nullptr;) {
+        Record* next = record->next;
+        free_record(record);
+        bytes += sizeof(Record);
+        record = next;
+    }
+    return bytes;
+}
+
+template <class Shard, class Policy>
+MemoryStats Core<Shard, Policy>::memory_usage() {
+    Guard guard(lock_);
+    collect_unheld(guard);
+    return stats_locked();
+}
+
+// Precondition: collect_unheld() was just called.
+template <class Shard, class Policy>
+MemoryStats Core<Shard, Policy>::stats_locked() noexcept {
+    MemoryStats stats;
+    const std::size_t older = chain_.length() - 1;
+    stats.live_bytes = chain_.live().shards + chain_.live().nodes + sizeof(Record);
+    stats.retained_bytes = chain_.dead_bytes() + older * sizeof(Record);
+    stats.reclaimable_bytes =
+        chain_.garbage().bytes() + chain_.dropped_count() * sizeof(Record) + unlinked_.read();
+    stats.spine_bytes = chain_.live().nodes + chain_.dead_nodes_bytes() +
+                        chain_.garbage().nodes.bytes() +
+                        (1 + older + chain_.dropped_count()) * sizeof(Record);
+    stats.pooled_bytes = chain_.pooled_count() * sizeof(Record);
+    const auto add_pool = [&](const Batch& batch) {
+        stats.pooled_bytes += batch.pool.bytes() + (batch.spare == nullptr ? 0 : sizeof(Record));
+    };
+    for (const Batch* batch = idle_; batch != nullptr; batch = batch->next) add_pool(*batch);
+    for (const Batch* batch = open_; batch != nullptr; batch = batch->next) {
+        add_pool(*batch);
+        stats.uncommitted_bytes += batch->uncommitted_bytes();
+        stats.reclaimable_bytes += batch->unlinked.read();
+    }
+    peak_bytes_ = std::max(peak_bytes_, stats.total_bytes());
+    stats.peak_bytes = peak_bytes_;
+    return stats;
+}
+
+template <class Shard, class Policy>
+std::vector<PinInfo> Core<Shard, Policy>::pins() {
+    std::vector<PinInfo> pins;
+    Guard guard(lock_);
+    collect_unheld(guard);
+    const auto now = coarse_now();
+    for (const Record* record = chain_.oldest(); record != chain_.latest(); record = record->newer) {
+        PinInfo pin;
+        pin.version = record->version;
+        pin.holders = record->snapshots.read() + record->writers;
+        registry_.for_each_pin(record, [&](const Slot& slot) {
+            ++pin.holders;
+            if (!slot.label.empty()) pin.labels.push_back(slot.label);
+        });
+        if (record->writers != 0)
+            for (const Batch* batch = open_; batch != nullptr; batch = batch->next)
+                if (batch->base == record && !batch->label.empty())
+                    pin.labels.push_back(batch->label);
+        pin.age = std::max(now - record->superseded_at, std::chrono::nanoseconds(0));
+        pin.retained_bytes = Chain::alone_bytes(*record);
+        pins.push_back(std::move(pin));
+    }
+    return pins;
+}
+
+template <class Shard, class Policy>
+std::size_t Core<Shard, Policy>::active_readers() {
+    Guard guard(lock_);
+    std::size_t readers = registry_.count_pinned(publication_);
+    for (const Record* record = chain_.oldest(); record != nullptr; record = record->newer)
+        readers += record->snapshots.read();
+    return readers;
+}
+
+template <class Shard, class Policy>
+CowMetrics::Values Core<Shard, Policy>::metrics() {
+    Guard guard(lock_);
+    collect_unheld(guard);
+    const MemoryStats stats = stats_locked();
+    CowMetrics::Values values = metrics_.values();
+    values.active_readers = registry_.count_pinned(publication_);
+    for (const Record* record = chain_.oldest(); record != nullptr; record = record->newer)
+        values.active_readers += record->snapshots.read();
+    values.pending_writers = open_count_;
+    values.memory_usage_bytes = stats.total_bytes();
+    values.peak_memory_bytes = stats.peak_bytes;
+    values.retained_bytes = stats.retained_bytes;
+    values.retained_versions = chain_.length() - 1;
+    values.oldest_pinned_version = chain_.oldest()->version;
+    values.uncommitted_bytes = stats.uncommitted_bytes;
+    for (const Batch* batch = open_; batch != nullptr; batch = batch->next) {
+        values.clone_operations += batch->clones.read();
+        values.bytes_cloned += batch->bytes_cloned.read();
+    }
+    return values;
+}
+
+} // namespace cowindex::detail

@@ -1,0 +1,165 @@
+// The persistent wide tree from ids to shards, as readers see it.
+//
+// Every version has a tree of its own that shares all it can with its neighbours: a commit copies
+// the nodes on the path to each shard it touches. Nodes and shards are plain pointers without
+// reference counts; the version at which each was born, and the dead lists of the versions
+// (version_chain.hpp), decide when one may be freed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include <cowindex/version.hpp>
+
+namespace cowindex::detail {
+
+// Children of a leaf (shards) and of an inner node. 64 keeps the leaf that every commit copies
+// at 512 bytes; 128 above it keeps a million shards at three levels.
+inline constexpr unsigned leaf_bits = 6;
+inline constexpr unsigned inner_bits = 7;
+inline constexpr std::size_t leaf_width = std::size_t{1} << leaf_bits;
+inline constexpr std::size_t inner_width = std::size_t{1} << inner_bits;
+inline constexpr unsigned max_height = 9; // 6 + 9 * 7 >= 64
+
+// The birth of what only its writer can see. Stamped with the version by the commit.
+inline constexpr Version unborn = ~Version{0};
+inline constexpr Version last_version = unborn - 1;
+
+// A shard with what its lifetime needs.
+template <class Shard>
+struct ShardBox {
+    template <class Make>
+    explicit ShardBox(Make&& make) : shard(std::forward<Make>(make)()) {}
+
+    Version birth = unborn;
+    union {
+        ShardBox* next = nullptr; // on a dead list
+        std::size_t change;       // while unborn: its place in the writer's list of changes
+    };
+    std::size_t bytes = 0; // accounted for, this header included
+    Shard shard;
+};
+
+struct Node {
+    Version birth = unborn;
+    Node* next = nullptr;   // on a dead list, in a pool, or among a writer's own nodes
+    Node* origin = nullptr; // while unborn: the published node that this one was copied from
+    std::uint16_t level = 0;
+    std::uint16_t used = 0;   // children present
+    std::uint16_t extent = 0; // one past the last child that was ever set; null from there on
+};
+
+template <class Shard>
+struct Leaf : Node {
+    using Child = ShardBox<Shard>;
+    static constexpr std::size_t width = leaf_width;
+    Child* child[width] = {};
+};
+
+struct Inner : Node {
+    using Child = Node;
+    static constexpr std::size_t width = inner_width;
+    Inner() noexcept { level = 1; }
+    Child* child[width] = {};
+};
+
+// The levels (inner nodes above the leaf) that a tree must have to hold `id`.
+[[nodiscard]] constexpr unsigned height_for(ShardId id) noexcept {
+    unsigned height = 0;
+    for (id >>= leaf_bits; id != 0; id >>= inner_bits) ++height;
+    return height;
+}
+
+// Which child of a node at `level` (1 is just above the leaves) leads to `id`.
+[[nodiscard]] constexpr std::size_t child_index(ShardId id, unsigned level) noexcept {
+    return (id >> (leaf_bits + inner_bits * (level - 1))) & (inner_width - 1);
+}
+[[nodiscard]] constexpr std::size_t leaf_index(ShardId id) noexcept {
+    return id & (leaf_width - 1);
+}
+
+// One version's map. Copying it copies five words, not shards.
+// Invariant: every id below id_bound fits into `height` levels.
+template <class Shard>
+struct ShardTree {
+    using Box = ShardBox<Shard>;
+
+    Node* root = nullptr; // null: no shard present
+    unsigned height = 0;
+    ShardId size = 0;     // shards present
+    ShardId id_bound = 0; // one past the largest id ever used; never falls
+
+    // Precondition: contains `id`.
+    [[nodiscard]] Box* get(ShardId id) const noexcept {
+        Node* node = root;
+        for (unsigned shift = leaf_bits + inner_bits * height; shift > leaf_bits;) {
+            shift -= inner_bits;
+            node = static_cast<Inner*>(node)->child[(id >> shift) & (inner_width - 1)];
+        }
+        return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
+    }
+
+    // Null where no shard has that id. O(height).
+    [[nodiscard]] Box* find(ShardId id) const noexcept {
+        if (id >= id_bound) return nullptr;
+        Node* node = root;
+        for (unsigned level = height; level > 0 && node != nullptr; --level)
+            node = static_cast<Inner*>(node)->child[child_index(id, level)];
+        return node == nullptr ? nullptr : static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
+    }
+
+    // Moves `id` to the first shard present at or after it and returns the leaf that holds it; null
+    // when there is none. Skips empty subtrees whole.
+    [[nodiscard]] const Leaf<Shard>* seek(ShardId& id) const noexcept {
+        while (root != nullptr && id < id_bound) {
+            const Node* node = root;
+            unsigned level = height;
+            while (level > 0) {
+                const auto* inner = static_cast<const Inner*>(node);
+                const std::size_t wanted = child_index(id, level);
+                const std::size_t found = first_child(*inner, wanted);
+                if (found == inner_width) break;
+                if (found != wanted) id = start_of_child(id, level, found);
+                node = inner->child[found];
+                --level;
+            }
+            if (level == 0) {
+                const auto* leaf = static_cast<const Leaf<Shard>*>(node);
+                const std::size_t found = first_child(*leaf, leaf_index(id));
+                if (found != leaf_width) {
+                    id = (id & ~ShardId{leaf_width - 1}) | found;
+                    return leaf;
+                }
+            }
+            if (!skip_node(id, level)) return nullptr;
+        }
+        return nullptr;
+    }
+
+    // The first child at or after `from`; the node's width when there is none.
+    template <class AnyNode>
+    [[nodiscard]] static std::size_t first_child(const AnyNode& node, std::size_t from) noexcept {
+        while (from < AnyNode::width && node.child[from] == nullptr) ++from;
+        return from;
+    }
+
+  private:
+    [[nodiscard]] static ShardId start_of_child(ShardId id, unsigned level,
+                                                std::size_t index) noexcept {
+        const unsigned shift = leaf_bits + inner_bits * (level - 1);
+        const unsigned above = shift + inner_bits;
+        const ShardId prefix = above >= 64 ? 0 : (id >> above) << above;
+        return prefix | (ShardId{index} << shift);
+    }
+
+    // Moves `id` behind everything that the node at `level` on its path covers.
+    [[nodiscard]] static bool skip_node(ShardId& id, unsigned level) noexcept {
+        const unsigned span = leaf_bits + inner_bits * level;
+        if (span >= 64) return false;
+        id = ((id >> span) + 1) << span;
+        return id != 0;
+    }
+};
+
+} // namespace cowindex::detail

@@ -1,0 +1,97 @@
+// Turns for updates that keep losing.
+//
+// Optimistic writers that touch the same shard can starve one another. An update that has lost a
+// few times takes a ticket; committers whose shards it touches then let it go first, oldest ticket
+// first, for a bounded time and without holding a lock meanwhile. A preference, not a proof: an
+// update whose function runs longer than that time can still lose.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <cowindex/detail/commit_lock.hpp>
+#include <cowindex/policy.hpp>
+#include <cowindex/version.hpp>
+
+namespace cowindex::detail {
+
+// Held by one update() until it ends.
+struct Ticket {
+    std::uint64_t number = 0; // 0: none was taken
+    std::vector<ShardId> shards; // ascending
+    bool every_shard = false;
+    Ticket* next = nullptr;
+
+    template <class Changes>
+    [[nodiscard]] bool touches(const Changes& changes) const noexcept {
+        return every_shard || std::any_of(changes.begin(), changes.end(), [this](const auto& change) {
+            return std::binary_search(shards.begin(), shards.end(), change.id);
+        });
+    }
+};
+
+template <class Policy>
+class TicketLine {
+  public:
+    using Lock = CommitLock<typename Policy::Mutex>;
+
+    // How often an update may lose before it takes a ticket, and how long others then wait.
+    static constexpr int free_tries = 3;
+    static constexpr std::chrono::microseconds patience{2000};
+
+    // Effect: `ticket` stands in line, from the first call on, for these shards (ascending).
+    void stand(Ticket& ticket, std::vector<ShardId> shards, bool every_shard, Lock& lock) {
+        Guard guard(lock);
+        ticket.shards.swap(shards);
+        ticket.every_shard = every_shard;
+        if (ticket.number != 0) return;
+        ticket.number = ++last_number_;
+        Ticket** end = &first_;
+        while (*end != nullptr) end = &(*end)->next;
+        *end = &ticket;
+        ++waiting_;
+    }
+
+    void leave(Ticket& ticket, Lock& lock) noexcept {
+        if (ticket.number == 0) return;
+        Guard guard(lock);
+        Ticket** link = &first_;
+        while (*link != &ticket) link = &(*link)->next;
+        *link = ticket.next;
+        ticket.number = 0;
+        --waiting_;
+    }
+
+    // Effect: waits while an older ticket than `mine` (null: none) touches the shards of `changes`.
+    template <class Changes>
+    void give_way(const Changes& changes, const Ticket* mine, Lock& lock) {
+        if (waiting_ == 0) return;
+        const auto deadline = std::chrono::steady_clock::now() + patience;
+        while (must_wait(changes, mine, lock) && std::chrono::steady_clock::now() < deadline) {
+            Policy::sync_point(SyncPoint::ticket_wait);
+            std::this_thread::yield();
+        }
+    }
+
+  private:
+    template <class Changes>
+    [[nodiscard]] bool must_wait(const Changes& changes, const Ticket* mine, Lock& lock) {
+        Guard guard(lock);
+        for (const Ticket* ticket = first_; ticket != nullptr; ticket = ticket->next) {
+            if (mine != nullptr && mine->number != 0 && ticket->number >= mine->number) break;
+            if (ticket->touches(changes)) return true;
+        }
+        return false;
+    }
+
+    std::atomic<int> waiting_{0}; // a hint read without the lock; the lock decides
+    Ticket* first_ = nullptr;
+    std::uint64_t last_number_ = 0;
+};
+
+} // namespace cowindex::detail

@@ -1,0 +1,217 @@
+// Builds the next tree of one writer by copying paths of a published one.
+//
+// Nodes made here stay `unborn` until the commit stamps them: a node is copied at most once for a
+// whole batch, and an unborn node that a builder can reach is always its own, since published nodes
+// are never unborn and other writers' nodes are never published unborn.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include <cowindex/detail/object_store.hpp>
+#include <cowindex/detail/shard_tree.hpp>
+
+namespace cowindex::detail {
+
+template <class Shard, class Allocator>
+class TreeBuilder {
+  public:
+    using Box = ShardBox<Shard>;
+    using Pool = NodePool<Shard, Allocator>;
+
+    TreeBuilder(const ShardTree<Shard>& base, Pool& pool) noexcept : tree_(base), pool_(&pool) {}
+    TreeBuilder(const TreeBuilder&) = delete;
+    TreeBuilder& operator=(const TreeBuilder&) = delete;
+    ~TreeBuilder() { recycle(); }
+
+    [[nodiscard]] const ShardTree<Shard>& tree() const noexcept { return tree_; }
+
+    // The nodes that put() or remove() of `id` will take: those of its path that are not own yet.
+    [[nodiscard]] NodeCount need(ShardId id) const noexcept {
+        NodeCount count;
+        const unsigned height = std::max(tree_.height, height_for(id));
+        if (tree_.root != nullptr) count.inners = height - tree_.height; // new roots above the old
+        const Node* node = height_for(id) > tree_.height ? nullptr : tree_.root;
+        unsigned level = node == nullptr ? below_new_roots(id, height) : tree_.height;
+        for (; level > 0; --level) {
+            if (node == nullptr || node->birth != unborn) ++count.inners;
+            if (node != nullptr) node = static_cast<const Inner*>(node)->child[child_index(id, level)];
+        }
+        if (node == nullptr || node->birth != unborn) ++count.leaves;
+        return count;
+    }
+
+    // Effect: `id` maps to `box`. Precondition: the pool holds need(id).
+    void put(ShardId id, Box* box) noexcept {
+        grow(height_for(id));
+        Node** link = &tree_.root;
+        Node* parent = nullptr;
+        std::size_t index = 0;
+        for (unsigned level = tree_.height;; --level) {
+            Node* node = own(*link, level);
+            if (*link == nullptr && parent != nullptr) count_child(*parent, index);
+            *link = node;
+            if (level == 0) break;
+            parent = node;
+            index = child_index(id, level);
+            link = &static_cast<Inner*>(node)->child[index];
+        }
+        auto* leaf = static_cast<Leaf<Shard>*>(*link);
+        Box*& slot = leaf->child[leaf_index(id)];
+        if (slot == nullptr) {
+            count_child(*leaf, leaf_index(id));
+            ++tree_.size;
+        }
+        slot = box;
+        tree_.id_bound = std::max(tree_.id_bound, id + 1);
+    }
+
+    // Effect: no shard has `id`; nodes that hold nothing any more leave the tree.
+    // Preconditions: `id` is present, the pool holds need(id).
+    void remove(ShardId id) noexcept {
+        Node** links[max_height + 1];
+        Node** link = &tree_.root;
+        for (unsigned level = tree_.height;; --level) {
+            *link = own(*link, level);
+            links[level] = link;
+            if (level == 0) break;
+            link = &static_cast<Inner*>(*link)->child[child_index(id, level)];
+        }
+        static_cast<Leaf<Shard>*>(*link)->child[leaf_index(id)] = nullptr;
+        --tree_.size;
+        for (unsigned level = 0; level <= tree_.height; ++level) {
+            if (--(*links[level])->used != 0) break;
+            *links[level] = nullptr; // stays among own nodes as an empty one until the end
+        }
+    }
+
+    // Stamps every node that stays; see WriteBatch for why this may happen before the lock.
+    void stamp(Version birth) noexcept {
+        for (Node* node = own_nodes_; node != nullptr; node = node->next) node->birth = birth;
+    }
+
+    // Calls retire(node) for each published node that is not part of the new tree, and hands the
+    // own nodes over to it. Returns the bytes of the own nodes that are in the tree. Constant work
+    // for each node copied.
+    template <class Retire>
+    [[nodiscard]] std::size_t publish(Retire&& retire) noexcept {
+        std::size_t bytes = 0;
+        for (Node* node = own_nodes_; node != nullptr;) {
+            Node* next = node->next;
+            if (node->origin != nullptr) retire(node->origin);
+            node->origin = nullptr;
+            if (node->used == 0)
+                blank(node);
+            else
+                bytes += node_bytes(node->level);
+            node = next;
+        }
+        forget_own();
+        return bytes;
+    }
+
+    // Starts again from `base`; own nodes go back to the pool.
+    void restart(const ShardTree<Shard>& base) noexcept {
+        recycle();
+        tree_ = base;
+    }
+
+    // Takes over what `other` has built with the same pool.
+    void adopt(TreeBuilder& other) noexcept {
+        restart(other.tree_);
+        own_nodes_ = std::exchange(other.own_nodes_, nullptr);
+        own_bytes_ = std::exchange(other.own_bytes_, 0);
+        own_count_ = std::exchange(other.own_count_, {});
+    }
+
+    [[nodiscard]] std::size_t own_bytes() const noexcept { return own_bytes_; }
+    [[nodiscard]] NodeCount own_count() const noexcept { return own_count_; }
+
+  private:
+    // Where a tree must grow for `id`, the new root's first child leads to the old root; the path to
+    // `id` leaves it at the topmost level, and every level below is new.
+    [[nodiscard]] unsigned below_new_roots(ShardId id, unsigned height) const noexcept {
+        return tree_.root != nullptr && height_for(id) > tree_.height ? height - 1 : height;
+    }
+
+    void grow(unsigned height) noexcept {
+        if (tree_.root == nullptr) {
+            tree_.height = std::max(tree_.height, height);
+            return;
+        }
+        while (tree_.height < height) {
+            Inner* root = pool_->take_inner(tree_.height + 1);
+            clear(*root, 0);
+            root->child[0] = tree_.root;
+            root->used = root->extent = 1;
+            remember(root, nullptr);
+            tree_.root = root;
+            ++tree_.height;
+        }
+    }
+
+    // `node` itself where it is own, else an own copy of it (of nothing where it is null).
+    Node* own(Node* node, unsigned level) noexcept {
+        if (node != nullptr && node->birth == unborn) return node;
+        if (level == 0) return copy(static_cast<Leaf<Shard>*>(node), pool_->take_leaf());
+        return copy(static_cast<Inner*>(node), pool_->take_inner(level));
+    }
+
+    // Copies the children, never the header: the published node's header may be written meanwhile
+    // by whoever retires it.
+    template <class AnyNode>
+    AnyNode* copy(AnyNode* from, AnyNode* to) noexcept {
+        const std::uint16_t extent = from == nullptr ? std::uint16_t{0} : from->extent;
+        clear(*to, extent);
+        if (from != nullptr) std::copy_n(from->child, extent, to->child);
+        to->extent = extent;
+        to->used = from == nullptr ? std::uint16_t{0} : from->used;
+        remember(to, from);
+        return to;
+    }
+
+    // Makes the stale children of a pooled node null from `from` on.
+    template <class AnyNode>
+    static void clear(AnyNode& node, std::uint16_t from) noexcept {
+        if (from < node.extent)
+            std::fill(node.child + from, node.child + node.extent, nullptr);
+    }
+
+    static void count_child(Node& node, std::size_t index) noexcept {
+        ++node.used;
+        node.extent = std::max(node.extent, static_cast<std::uint16_t>(index + 1));
+    }
+
+    void remember(Node* node, Node* origin) noexcept {
+        node->birth = unborn;
+        node->origin = origin;
+        node->next = std::exchange(own_nodes_, node);
+        own_bytes_ += node_bytes(node->level);
+        ++(node->level == 0 ? own_count_.leaves : own_count_.inners);
+    }
+
+    void forget_own() noexcept {
+        own_nodes_ = nullptr;
+        own_bytes_ = 0;
+        own_count_ = {};
+    }
+
+    void blank(Node* node) noexcept {
+        node->origin = nullptr;
+        pool_->give(node);
+    }
+
+    void recycle() noexcept {
+        for (Node* node = own_nodes_; node != nullptr;) blank(std::exchange(node, node->next));
+        forget_own();
+    }
+
+    ShardTree<Shard> tree_;
+    Pool* pool_;
+    Node* own_nodes_ = nullptr; // linked through next
+    std::size_t own_bytes_ = 0;
+    NodeCount own_count_;
+};
+
+} // namespace cowindex::detail

@@ -1,0 +1,393 @@
+// Which versions live, what each one alone holds, and what may be freed.
+//
+// A version goes through these stages, each but the first a queue here:
+//
+//   latest -> superseded -> [pinned] -> cleared -> [owned] -> dropping -> dropped
+//
+//   superseded  replaced by a commit; a reader's slot may name it, unseen so far
+//   pinned      the last scan of the slots found it in one
+//   cleared     a scan after a barrier did not: no reader can pin it again, ever
+//   owned       it was cleared, but a snapshot or an open writer holds it
+//   dropping    nobody holds it; its dead objects are being passed on
+//   dropped     out of the chain; its memory is used again once its control block is gone
+//
+// History is linear, so an object lives in consecutive versions, from its birth to the version on
+// whose dead list it is. When version v is dropped and p is the next older version still in the
+// chain, what was born after p was reachable from v alone and becomes garbage; the rest is still
+// reachable from p and passes to p's list. No reference counts, no watermark, exact.
+//
+// Guarded by the commit lock, all of it. Nothing here allocates, throws or calls user code.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include <cowindex/detail/version_record.hpp>
+
+namespace cowindex::detail {
+
+template <class Record>
+class RecordQueue {
+  public:
+    void push(Record* record) noexcept {
+        record->next = nullptr;
+        (tail_ == nullptr ? head_ : tail_->next) = record;
+        tail_ = record;
+        ++size_;
+    }
+    // Null when empty.
+    Record* pop() noexcept {
+        Record* record = head_;
+        if (record == nullptr) return nullptr;
+        head_ = record->next;
+        if (head_ == nullptr) tail_ = nullptr;
+        --size_;
+        return record;
+    }
+    [[nodiscard]] Record* head() const noexcept { return head_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  private:
+    Record* head_ = nullptr;
+    Record* tail_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+// What was unlinked and is to be freed without the lock.
+template <class Shard, class Record>
+struct Garbage {
+    DeadObjects<Shard> objects;
+    Record* records = nullptr;
+};
+
+template <class Shard, class Core>
+class VersionChain {
+  public:
+    using Record = VersionRecord<Shard, Core>;
+    using Objects = DeadObjects<Shard>;
+
+    // What the latest version holds. Shards with their boxes, and tree nodes.
+    struct LiveBytes {
+        std::size_t shards = 0;
+        std::size_t nodes = 0;
+    };
+
+    // Effect: `record` becomes the latest; `retired` are the objects of the one before it that it
+    // lacks. The first version has none before it.
+    void append(Record* record, Objects& retired, LiveBytes born) noexcept {
+        record->older = latest_;
+        record->newer = nullptr;
+        record->stage = Stage::latest;
+        live_.shards += born.shards - retired.boxes.bytes();
+        live_.nodes += born.nodes - retired.nodes.bytes();
+        dead_bytes_ += retired.bytes();
+        dead_nodes_bytes_ += retired.nodes.bytes();
+        if (latest_ != nullptr) {
+            latest_->newer = record;
+            latest_->dead.splice(retired);
+        } else {
+            oldest_ = record;
+        }
+        latest_ = record;
+        ++length_;
+    }
+
+    // Effect: the version before the latest waits to be let go.
+    void supersede(std::shared_ptr<const Record> owner, std::chrono::nanoseconds now) noexcept {
+        Record* record = latest_->older;
+        record->owner = std::move(owner);
+        record->superseded_at = now;
+        record->stage = Stage::superseded;
+        superseded_bytes_ += record->dead.bytes();
+        superseded_.push(record);
+    }
+
+    // Effect: sorts the superseded versions below `horizon` by whether a reader has them pinned.
+    // Precondition: a barrier ran since `horizon` was published, the slots were scanned after it.
+    template <class IsPinned>
+    void sort_superseded(Version horizon, IsPinned&& is_pinned) noexcept {
+        for (std::size_t n = pinned_.size(); n > 0; --n) sort(pinned_.pop(), is_pinned);
+        while (superseded_.head() != nullptr && superseded_.head()->version < horizon) {
+            superseded_bytes_ -= std::min(superseded_bytes_, superseded_.head()->dead.bytes());
+            sort(superseded_.pop(), is_pinned);
+        }
+        if (superseded_.head() == nullptr) superseded_bytes_ = 0;
+    }
+
+    // How much one step may do under the lock.
+    struct Limit {
+        std::size_t objects;  // that change lists one by one
+        std::size_t versions; // owned ones that are looked at again
+    };
+
+    // Effect: drops versions that nobody holds; what they alone held becomes garbage.
+    // Returns false when there was nothing left to do within `limit.versions`.
+    bool settle(Limit& limit) noexcept {
+        while (limit.objects > 0) {
+            if (dropping_ == nullptr) dropping_ = next_unheld(limit.versions);
+            if (dropping_ == nullptr) return false;
+            pass_on(*dropping_, limit.objects);
+            if (!dropping_->dead.empty()) return true;
+            unlink(std::exchange(dropping_, nullptr));
+        }
+        return true;
+    }
+
+    // Effect: moves garbage to the caller, up to about these bounds; the excess stays.
+    void take_garbage(Garbage<Shard, Record>& taken, std::size_t objects,
+                      std::size_t bytes) noexcept {
+        taken.records = std::exchange(surplus_records_, nullptr);
+        surplus_count_ = 0;
+        if (garbage_.count() <= objects && garbage_.bytes() <= bytes) {
+            taken.objects.splice(garbage_);
+            return;
+        }
+        take(taken.objects, garbage_.boxes, objects, bytes, &bytes_of_box<Shard>);
+        take(taken.objects, garbage_.nodes, objects, bytes, &bytes_of_node);
+    }
+
+    // Effect: records whose control block was still in use when they were dropped are pooled.
+    void revisit_dropped() noexcept {
+        for (std::size_t n = dropped_.size(); n > 0; --n) pool_or_keep(dropped_.pop());
+    }
+
+    // A record from the pool; null when it is empty.
+    [[nodiscard]] Record* take_record() noexcept {
+        Record* record = pooled_;
+        if (record == nullptr) return nullptr;
+        pooled_ = record->next;
+        --pooled_count_;
+        return record;
+    }
+    void pool_record(Record* record) noexcept {
+        record->older = record->newer = nullptr;
+        if (pooled_count_ < max_pooled_records) {
+            record->next = std::exchange(pooled_, record);
+            ++pooled_count_;
+        } else {
+            record->next = std::exchange(surplus_records_, record);
+            ++surplus_count_;
+        }
+    }
+
+    [[nodiscard]] Record* latest() const noexcept { return latest_; }
+    [[nodiscard]] Record* oldest() const noexcept { return oldest_; }
+    [[nodiscard]] std::size_t length() const noexcept { return length_; }
+    [[nodiscard]] std::size_t superseded_count() const noexcept { return superseded_.size(); }
+    [[nodiscard]] std::size_t superseded_bytes() const noexcept { return superseded_bytes_; }
+    [[nodiscard]] std::size_t pinned_count() const noexcept { return pinned_.size(); }
+    [[nodiscard]] std::size_t owned_count() const noexcept { return owned_.size(); }
+    [[nodiscard]] std::size_t cleared_count() const noexcept { return cleared_.size(); }
+    [[nodiscard]] std::size_t dropped_count() const noexcept {
+        return dropped_.size() + surplus_count_;
+    }
+    [[nodiscard]] bool settling() const noexcept { return dropping_ != nullptr; }
+    [[nodiscard]] const Objects& garbage() const noexcept { return garbage_; }
+    [[nodiscard]] LiveBytes live() const noexcept { return live_; }
+    [[nodiscard]] std::size_t dead_bytes() const noexcept { return dead_bytes_; }
+    [[nodiscard]] std::size_t dead_nodes_bytes() const noexcept { return dead_nodes_bytes_; }
+    // Everything but pools and open writers.
+    [[nodiscard]] std::size_t total_bytes() const noexcept {
+        return live_.shards + live_.nodes + dead_bytes_ + garbage_.bytes() +
+               (length_ + dropped_count()) * sizeof(Record);
+    }
+    [[nodiscard]] std::size_t pooled_count() const noexcept { return pooled_count_; }
+
+    // The bytes that would be freed if `record` alone were let go, its own included.
+    // Precondition: nobody-held versions are settled; `record` is not the latest.
+    [[nodiscard]] static std::size_t alone_bytes(const Record& record) noexcept {
+        std::size_t bytes = sizeof(Record);
+        for (const auto* box = record.dead.boxes.head(); box != nullptr; box = box->next)
+            if (born_after_older(record, box->birth)) bytes += box->bytes;
+        for (const Node* node = record.dead.nodes.head(); node != nullptr; node = node->next)
+            if (born_after_older(record, node->birth)) bytes += node_bytes(node->level);
+        return bytes;
+    }
+
+    // Drops the latest version of a closed index that nobody holds; the next older one, if any,
+    // takes its place. Its objects become garbage as in settle(), found by walking its tree: a node
+    // that the older version shares, it shares with everything below.
+    void drop_latest() noexcept {
+        Record* record = latest_;
+        const Record* older = record->older;
+        if (record->tree.root != nullptr) collect(record->tree.root, older);
+        record->tree = {};
+        live_ = {};
+        if (older != nullptr) {
+            latest_ = record->older;
+            latest_->newer = nullptr;
+            Objects in_its_tree; // no longer dead: the tree leads to them
+            dead_bytes_ -= latest_->dead.bytes();
+            dead_nodes_bytes_ -= latest_->dead.nodes.bytes();
+            in_its_tree.splice(latest_->dead);
+        } else {
+            latest_ = oldest_ = nullptr;
+        }
+        --length_;
+        record->older = nullptr;
+        record->stage = Stage::dropped;
+        dropped_.push(record);
+    }
+
+    // A dropped record whose control block may still be in use. For destruction.
+    [[nodiscard]] Record* take_dropped() noexcept { return dropped_.pop(); }
+
+    // Calls fn(record) for each record whose control block may still be in use.
+    template <class Fn>
+    void for_each_record(Fn&& fn) const {
+        for (Record* record = oldest_; record != nullptr; record = record->newer) fn(*record);
+        for (Record* record = dropped_.head(); record != nullptr; record = record->next)
+            fn(*record);
+    }
+
+  private:
+    static constexpr std::size_t max_pooled_records = 64;
+
+    template <class IsPinned>
+    void sort(Record* record, IsPinned& is_pinned) noexcept {
+        const bool pinned = is_pinned(record);
+        record->stage = pinned ? Stage::pinned : Stage::cleared;
+        (pinned ? pinned_ : cleared_).push(record);
+    }
+
+    // All cleared versions are looked at, and up to `versions` of the owned ones in turn.
+    Record* next_unheld(std::size_t& versions) noexcept {
+        while (Record* record = cleared_.pop()) {
+            if (let_go(*record)) return start_dropping(record);
+            record->stage = Stage::owned;
+            owned_.push(record);
+        }
+        while (versions > 0 && owned_.size() > 0) {
+            --versions;
+            Record* record = owned_.pop();
+            if (let_go(*record)) return start_dropping(record);
+            owned_.push(record);
+        }
+        return nullptr;
+    }
+
+    static Record* start_dropping(Record* record) noexcept {
+        record->stage = Stage::dropping;
+        return record;
+    }
+
+    // True when nobody holds the version. use_count() is only a hint that our own reference is the
+    // last; what counts is that the control block says so afterwards, since a weak_ptr may have
+    // been locked in between.
+    static bool let_go(Record& record) noexcept {
+        if (record.writers != 0) return false;
+        if (record.owner != nullptr) {
+            if (record.owner.use_count() != 1) return false;
+            record.owner.reset();
+        }
+        return record.owners.is_expired();
+    }
+
+    // Strictly: what was born in the older version itself is still reachable from it.
+    [[nodiscard]] static bool born_after_older(const Record& record, Version birth) noexcept {
+        return record.older == nullptr || birth > record.older->version;
+    }
+
+    // Splits the dead list of a version between the garbage and the next older version. Asks for
+    // that version anew each time: it may have been dropped since the last pause.
+    void pass_on(Record& record, std::size_t& budget) noexcept {
+        if (born_after_older(record, record.dead.min_birth())) {
+            dead_bytes_ -= record.dead.bytes();
+            dead_nodes_bytes_ -= record.dead.nodes.bytes();
+            garbage_.splice(record.dead);
+            budget -= 1;
+            return;
+        }
+        while (budget > 0 && !record.dead.boxes.empty()) {
+            --budget;
+            auto* box = record.dead.boxes.pop(&bytes_of_box<Shard>);
+            pass_on_object(record, box, box->bytes);
+        }
+        while (budget > 0 && !record.dead.nodes.empty()) {
+            --budget;
+            Node* node = record.dead.nodes.pop(&bytes_of_node);
+            if (pass_on_object(record, node, bytes_of_node(*node)))
+                dead_nodes_bytes_ -= bytes_of_node(*node);
+        }
+    }
+
+    template <class Object>
+    bool pass_on_object(Record& record, Object* object, std::size_t bytes) noexcept {
+        if (born_after_older(record, object->birth)) {
+            dead_bytes_ -= bytes;
+            garbage_.push(object);
+            return true;
+        }
+        record.older->dead.push(object);
+        return false;
+    }
+
+    void unlink(Record* record) noexcept {
+        (record->older == nullptr ? oldest_ : record->older->newer) = record->newer;
+        record->newer->older = record->older;
+        --length_;
+        record->stage = Stage::dropped;
+        pool_or_keep(record);
+    }
+
+    void pool_or_keep(Record* record) noexcept {
+        if (record->owners.is_released())
+            pool_record(record);
+        else
+            dropped_.push(record);
+    }
+
+    template <class Object>
+    static void take(Objects& taken, DeadList<Object>& from, std::size_t& objects,
+                     std::size_t& bytes, std::size_t (*bytes_of)(const Object&)) noexcept {
+        while (objects > 0 && bytes > 0 && !from.empty()) {
+            Object* object = from.pop(bytes_of);
+            --objects;
+            bytes -= std::min(bytes, bytes_of(*object));
+            taken.push(object);
+        }
+    }
+
+    void collect(Node* node, const Record* older) noexcept {
+        if (older != nullptr && node->birth <= older->version) return;
+        if (node->level > 0) {
+            auto& inner = *static_cast<Inner*>(node);
+            for (std::size_t i = 0; i < inner.extent; ++i)
+                if (inner.child[i] != nullptr) collect(inner.child[i], older);
+        } else {
+            auto& leaf = *static_cast<Leaf<Shard>*>(node);
+            for (std::size_t i = 0; i < leaf.extent; ++i)
+                if (leaf.child[i] != nullptr &&
+                    (older == nullptr || leaf.child[i]->birth > older->version))
+                    garbage_.push(leaf.child[i]);
+        }
+        garbage_.push(node);
+    }
+
+    Record* oldest_ = nullptr;
+    Record* latest_ = nullptr;
+    std::size_t length_ = 0;
+
+    RecordQueue<Record> superseded_;
+    RecordQueue<Record> pinned_;
+    RecordQueue<Record> cleared_;
+    RecordQueue<Record> owned_;
+    Record* dropping_ = nullptr;
+    RecordQueue<Record> dropped_;
+
+    Objects garbage_;
+    Record* surplus_records_ = nullptr; // beyond what is pooled
+    std::size_t surplus_count_ = 0;
+    Record* pooled_ = nullptr;
+    std::size_t pooled_count_ = 0;
+
+    LiveBytes live_;
+    std::size_t dead_bytes_ = 0;       // on the lists of versions
+    std::size_t dead_nodes_bytes_ = 0; // tree nodes among them
+    std::size_t superseded_bytes_ = 0; // about: on the lists of superseded versions
+};
+
+} // namespace cowindex::detail

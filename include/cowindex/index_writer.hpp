@@ -1,0 +1,240 @@
+// Edits to an index: made in private, published all at once.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <cowindex/detail/core.hpp>
+#include <cowindex/detail/reading.hpp>
+#include <cowindex/errors.hpp>
+#include <cowindex/policy.hpp>
+#include <cowindex/version.hpp>
+
+namespace cowindex {
+
+enum class CommitStatus : std::uint8_t {
+    committed, ///< a new version was published
+    unchanged, ///< there was nothing to publish
+    conflict,  ///< another commit changed a shard that this writer changed or required
+};
+
+/// What became of a `try_commit()`.
+class [[nodiscard]] CommitResult {
+  public:
+    CommitResult(CommitStatus status, Version version, std::vector<ShardId> conflicts) noexcept
+        : status_(status), version_(version), conflicts_(std::move(conflicts)) {}
+
+    [[nodiscard]] CommitStatus status() const noexcept { return status_; }
+
+    /// True unless the commit was refused.
+    explicit operator bool() const noexcept { return status_ <= CommitStatus::unchanged; }
+
+    /// The version published; where nothing was to be published the latest; after a refusal the
+    /// version that the writer is still based on.
+    [[nodiscard]] Version version() const noexcept { return version_; }
+
+    /// The shards in conflict, ascending.
+    [[nodiscard]] const std::vector<ShardId>& conflicts() const noexcept COWINDEX_LIFETIMEBOUND {
+        return conflicts_;
+    }
+
+  private:
+    CommitStatus status_;
+    Version version_;
+    std::vector<ShardId> conflicts_;
+};
+
+/// Collects edits on top of one version and publishes them with `commit()`. Reading interface: see
+/// `ShardReading`; it shows the writer's own edits and never clones.
+///
+/// First committer wins, for each shard: commits that touch different shards both succeed. After a
+/// commit the writer is based on what it published and can go on. After a conflict it still holds
+/// its edits. Dropping a writer discards them; nothing is ever committed by a destructor.
+///
+/// *Thread safety* one thread at a time; references from `edit()` to different shards may be
+/// written from different threads. *Invalidation* iterators end with the next edit of another
+/// shard; references from `edit(id)` stay valid through failed commits, `rebase()` and moves of the
+/// writer, until a successful commit, `discard()`, or `replace`/`revert`/`erase` of that id.
+/// *Exceptions* every member gives the strong guarantee: after a throw from allocation, a copy, a
+/// move or the policy, the writer is as before and can be used again. A moved-from writer throws
+/// `std::logic_error` when edited or committed.
+template <class Shard, class Policy = DefaultPolicy<Shard>>
+class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
+  public:
+    IndexWriter(IndexWriter&& other) noexcept
+        : core_(other.core_), batch_(std::exchange(other.batch_, nullptr)) {}
+    IndexWriter& operator=(IndexWriter&& other) noexcept {
+        IndexWriter taken(std::move(other));
+        std::swap(core_, taken.core_);
+        std::swap(batch_, taken.batch_);
+        update_ = nullptr;
+        return *this;
+    }
+    IndexWriter(const IndexWriter&) = delete;
+    IndexWriter& operator=(const IndexWriter&) = delete;
+    ~IndexWriter() {
+        if (batch_ != nullptr) core_->close_batch(batch_);
+    }
+
+    /// *Returns* the shard for writing. The first touch clones it, no other does. *Complexity* one
+    /// clone and one path of the tree. *Exceptions* `std::out_of_range` naming an absent id.
+    Shard& edit(ShardId id) COWINDEX_LIFETIMEBOUND {
+        static_assert(requires(const Shard& shard) {
+            { Policy::clone(shard) } -> std::same_as<Shard>;
+        }, "cowindex: edit() clones the shard, and this shard type cannot be copied. Give the policy "
+           "a `static Shard clone(const Shard&)`, or use replace(), append() and erase().");
+        return batch().edit(id);
+    }
+
+    /// Effect: `id` holds `shard`; the old shard is not cloned. *Exceptions* `std::out_of_range`
+    /// naming an absent id; `shard` is then untouched.
+    void replace(ShardId id, Shard&& shard) { emplace(id, std::move(shard)); }
+
+    /// As `replace`, with a shard made in place from `args`.
+    template <class... Args>
+        requires std::constructible_from<Shard, Args...>
+    void emplace(ShardId id, Args&&... args) {
+        Batch& edits = batch();
+        if (!this->contains(id)) detail::throw_absent(id, this->id_bound());
+        edits.replace(id, make(std::forward<Args>(args)...));
+    }
+
+    /// Effect: the absent `id` holds `shard`, and the sequence of new ids goes on behind it.
+    /// *Exceptions* `std::invalid_argument` where `id` is present, `std::length_error` for 2^64 - 1;
+    /// `shard` is then untouched.
+    void insert(ShardId id, Shard&& shard) {
+        Batch& edits = batch();
+        if (id == detail::unborn) detail::throw_id_limit();
+        if (this->contains(id)) detail::throw_present(id);
+        edits.insert(id, make(std::move(shard)));
+        core_->reserve_id(id);
+    }
+
+    /// *Returns* the new shard's id, the next of a sequence that all writers of the index share. An
+    /// id that is discarded is not used again, so appending writers never conflict.
+    ShardId append(Shard&& shard) {
+        Batch& edits = batch();
+        auto* box = make(std::move(shard));
+        ShardId id = 0;
+        try {
+            id = core_->next_id();
+        } catch (...) {
+            edits.destroy_box(box);
+            throw;
+        }
+        edits.insert(id, box);
+        return id;
+    }
+
+    /// *Exceptions* `std::out_of_range` naming an absent id.
+    void erase(ShardId id) { batch().erase(id); }
+
+    /// Effect: forgets this writer's change of `id`, and that it was required. Nothing where there
+    /// was neither.
+    void revert(ShardId id) { batch().revert(id); }
+
+    /// Effect: a commit also conflicts if another changed `id`, which this writer only read.
+    /// *Exceptions* `std::out_of_range` naming an absent id.
+    void require(ShardId id) { batch().require(id); }
+
+    /// Effect: a commit conflicts if anything at all was committed since the base version.
+    void require_all() { batch().require_all = true; }
+
+    [[nodiscard]] bool has_changes() const noexcept {
+        return batch_ != nullptr && batch_->has_changes();
+    }
+    /// *Returns* how many shards this writer has changed, added or erased.
+    [[nodiscard]] std::size_t modified_count() const noexcept {
+        return batch_ == nullptr ? 0 : batch_->changes.size();
+    }
+    /// *Returns* the bytes of this writer's clones, new shards and tree nodes. A clone counts as
+    /// much as the shard it was copied from, until the commit measures it.
+    [[nodiscard]] std::size_t memory_overhead() const noexcept {
+        return batch_ == nullptr ? 0 : batch_->uncommitted_bytes();
+    }
+    /// *Returns* the version that the edits are based on.
+    [[nodiscard]] Version base_version() const noexcept {
+        return batch_ == nullptr ? 0 : batch_->base->version;
+    }
+
+    /// Effect: publishes every change at once, synchronously. *Returns* the new version; without
+    /// changes it publishes nothing and returns the latest. *Exceptions* `ConflictError` naming the
+    /// shards that others changed since the base version; the edits are kept. *Complexity*
+    /// proportional to the shards touched; independent of how many there are. *Progress* takes a
+    /// lock for the publication alone; clones, destructors and `Policy::bytes` run without it.
+    Version commit() {
+        CommitResult result = try_commit();
+        if (!result) detail::throw_conflict(result.conflicts());
+        return result.version();
+    }
+
+    /// As `commit`, but a conflict is returned, not thrown.
+    [[nodiscard]] CommitResult try_commit() {
+        Batch& edits = batch();
+        std::vector<ShardId> conflicts;
+        Version version = edits.base->version;
+        const detail::Ticket* ticket = update_ == nullptr ? nullptr : &update_->ticket;
+        switch (core_->commit(edits, ticket, version, conflicts)) {
+        case detail::CommitOutcome::committed: break;
+        case detail::CommitOutcome::unchanged:
+            return {CommitStatus::unchanged, version, {}};
+        case detail::CommitOutcome::conflict:
+            return {CommitStatus::conflict, edits.base->version, std::move(conflicts)};
+        case detail::CommitOutcome::exhausted: detail::throw_version_limit();
+        }
+        return {CommitStatus::committed, version, {}};
+    }
+
+    /// Effect: moves the writer with its edits to the latest version. *Exceptions* `ConflictError`
+    /// as `commit`; the writer then stays where it is: `revert` the shards named and try again.
+    void rebase() {
+        std::vector<ShardId> conflicts;
+        if (!core_of(batch()).rebase(*batch_, conflicts))
+            detail::throw_conflict(std::move(conflicts));
+    }
+
+    /// Effect: drops the edits and moves to the latest version.
+    void discard() { core_of(batch()).discard(*batch_, Core::counted); }
+
+    /// As `base_version`, for the reading interface.
+    [[nodiscard]] Version version() const noexcept { return base_version(); }
+
+  private:
+    using Core = detail::Core<Shard, Policy>;
+    using Batch = typename Core::Batch;
+
+    friend class ShardReading<IndexWriter, Shard>;
+    template <class, class>
+    friend class CowIndex;
+    friend struct detail::TestAccess;
+
+    IndexWriter(Core& core, Batch* batch, typename Core::ActiveUpdate* update) noexcept
+        : core_(&core), batch_(batch), update_(update) {}
+
+    [[nodiscard]] Batch& batch() {
+        if (batch_ == nullptr) detail::throw_moved_from("IndexWriter");
+        return *batch_;
+    }
+    [[nodiscard]] Core& core_of(Batch&) noexcept { return *core_; }
+
+    template <class... Args>
+    [[nodiscard]] auto* make(Args&&... args) {
+        return batch_->make_box([&] { return Shard(std::forward<Args>(args)...); });
+    }
+
+    [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept {
+        static constexpr detail::ShardTree<Shard> nothing{};
+        return batch_ == nullptr ? nothing : batch_->tree();
+    }
+
+    Core* core_;
+    Batch* batch_;
+    typename Core::ActiveUpdate* update_ = nullptr; // whose writer this is; does not move along
+};
+
+} // namespace cowindex

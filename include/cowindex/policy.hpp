@@ -1,0 +1,77 @@
+// What a user may change about an index without changing the library.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+namespace cowindex {
+
+/// Places where the concurrent protocol hands control to `Policy::sync_point`, so that a test can
+/// choose which thread takes the next step of the real code.
+enum class SyncPoint : std::uint8_t {
+    pin_loaded,        ///< a reader has loaded the latest version, its slot is still empty
+    pin_stored,        ///< the slot names a version that was not yet checked to be the latest
+    unpin,             ///< a reader is about to clear its slot
+    promote_owned,     ///< a view has become a snapshot, its pin still stands
+    snapshot_loaded,   ///< the owning pointer is loaded, not yet compared with the raw one
+    commit_prepared,   ///< everything that may throw is done, the lock is not yet taken
+    commit_retry,      ///< the latest version moved, more nodes are being reserved
+    publish_between,   ///< the raw pointer is published, the owning one is not (lock held)
+    commit_published,  ///< both are published (lock held)
+    reclaim_barrier,   ///< the horizon is read, the barrier has not run
+    reclaim_scanned,   ///< slots are read, owners are not (lock held)
+    reclaim_unlinked,  ///< garbage is unlinked, about to be freed, no lock held
+    teardown_closing,  ///< the last user is gone, the owners are about to be dropped
+    teardown_survivor, ///< a record died in a closed index
+    ticket_wait,       ///< a committer gives way to an update that waits longer
+};
+
+/// Everything an index asks of its surroundings. Derive, hide what should differ, and pass the
+/// derived class as the second template argument. All members are static.
+template <class Shard>
+struct DefaultPolicy {
+    /// Rebound for every shard, tree node and version record; an instance goes into `Options`.
+    using Allocator = std::allocator<std::byte>;
+
+    /// Guards the short commit section; any Lockable (fibers bring their own).
+    using Mutex = std::mutex;
+
+    /// Copies a shard for a writer. May throw; is never called while a lock is held.
+    static Shard clone(const Shard& shard)
+        requires std::copy_constructible<Shard>
+    {
+        return Shard(shard);
+    }
+
+    /// Bytes that one shard occupies, itself included: its size, plus `shard.memory_usage()` where
+    /// that exists, plus the heap capacity of a contiguous standard container. Called once for each
+    /// shard of a commit, before the commit section. May throw.
+    static std::size_t bytes(const Shard& shard) {
+        if constexpr (requires {
+                          { shard.memory_usage() } -> std::convertible_to<std::size_t>;
+                      }) {
+            return sizeof(Shard) + static_cast<std::size_t>(shard.memory_usage());
+        } else if constexpr (requires {
+                                 typename Shard::value_type;
+                                 { shard.data() } -> std::convertible_to<const void*>;
+                                 { shard.capacity() } -> std::convertible_to<std::size_t>;
+                             }) {
+            // A string may keep its characters inside itself.
+            const auto self = reinterpret_cast<std::uintptr_t>(std::addressof(shard));
+            const auto data = reinterpret_cast<std::uintptr_t>(shard.data());
+            const bool inside = data >= self && data < self + sizeof(Shard);
+            return sizeof(Shard) +
+                   (inside ? 0 : shard.capacity() * sizeof(typename Shard::value_type));
+        } else {
+            return sizeof(Shard);
+        }
+    }
+
+    /// Hook for deterministic schedulers; compiles to nothing. Must not throw.
+    static void sync_point(SyncPoint) noexcept {}
+};
+
+} // namespace cowindex

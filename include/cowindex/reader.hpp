@@ -1,0 +1,111 @@
+// The fast way to read: a slot of one's own, and scoped pins on the latest version.
+#pragma once
+
+#include <utility>
+
+#include <cowindex/detail/core.hpp>
+#include <cowindex/detail/reading.hpp>
+#include <cowindex/policy.hpp>
+#include <cowindex/snapshot.hpp>
+#include <cowindex/version.hpp>
+
+namespace cowindex {
+
+/// One version, pinned for a scope. Reading interface: see `ShardReading`.
+///
+/// Movable; keeps its reader's slot, so it stays valid when its reader is moved or destroyed.
+/// Precondition of every member but destruction and assignment: not moved from.
+///
+/// *Thread safety* several threads may read one view while it lives; it is destroyed by one thread,
+/// which must not use its reader at the same time.
+template <class Shard, class Policy = DefaultPolicy<Shard>>
+class View : public ShardReading<View<Shard, Policy>, Shard> {
+  public:
+    View(View&& other) noexcept
+        : record_(other.record_), slot_(std::exchange(other.slot_, nullptr)) {}
+    View& operator=(View&& other) noexcept {
+        View taken(std::move(other));
+        std::swap(record_, taken.record_);
+        std::swap(slot_, taken.slot_);
+        return *this;
+    }
+    View(const View&) = delete;
+    View& operator=(const View&) = delete;
+    ~View() {
+        if (slot_ != nullptr && slot_->unpin()) slot_->core->give_back(slot_);
+    }
+
+    [[nodiscard]] Version version() const noexcept { return record_->version; }
+
+    /// *Returns* an owned snapshot of this very version. *Progress* may wait for a committer that is
+    /// publishing. *Allocation* none.
+    [[nodiscard]] Snapshot<Shard, Policy> snapshot() const {
+        Snapshot<Shard, Policy> owned(slot_->core->promote(record_));
+        Policy::sync_point(SyncPoint::promote_owned);
+        return owned;
+    }
+
+  private:
+    using Core = detail::Core<Shard, Policy>;
+    using Slot = typename Core::Slot;
+    using Record = typename Core::Record;
+
+    friend class ShardReading<View, Shard>;
+    template <class, class>
+    friend class Reader;
+    template <class, class>
+    friend class CowIndex;
+
+    explicit View(Slot* slot) noexcept : record_(slot->pin()), slot_(slot) {}
+
+    [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept { return record_->tree; }
+
+    const Record* record_;
+    Slot* slot_;
+};
+
+/// A reading thread's place in an index. Make one for each thread (or task) and keep it.
+///
+/// *Thread safety* one thread at a time. A reader with no live view holds nothing, however long it
+/// idles.
+template <class Shard, class Policy = DefaultPolicy<Shard>>
+class Reader {
+  public:
+    Reader(Reader&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
+    Reader& operator=(Reader&& other) noexcept {
+        Reader taken(std::move(other));
+        std::swap(slot_, taken.slot_);
+        return *this;
+    }
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+    ~Reader() {
+        if (slot_ == nullptr) return;
+        if (slot_->depth == 0)
+            slot_->core->give_back(slot_);
+        else
+            slot_->reader_gone = true; // its last view gives the slot back
+    }
+
+    /// *Returns* a view of the latest version; within the life of another view of this reader, of
+    /// that view's version. *Progress* lock-free: repeats only if a version was published meanwhile.
+    /// *Complexity* constant. No lock, no allocation, no system call, no write that another reader
+    /// could notice. *Exceptions* `std::logic_error` if this reader was moved from.
+    [[nodiscard]] View<Shard, Policy> pin() {
+        if (slot_ == nullptr) detail::throw_moved_from("Reader");
+        return View<Shard, Policy>(slot_);
+    }
+
+  private:
+    template <class, class>
+    friend class CowIndex;
+    friend struct detail::TestAccess;
+
+    using Slot = typename detail::Core<Shard, Policy>::Slot;
+
+    explicit Reader(Slot* slot) noexcept : slot_(slot) {}
+
+    Slot* slot_;
+};
+
+} // namespace cowindex

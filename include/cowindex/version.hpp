@@ -1,0 +1,32 @@
+// Library version, and the two integers everything is named by.
+#pragma once
+
+#include <cstdint>
+
+#define COWINDEX_VERSION_MAJOR 0
+#define COWINDEX_VERSION_MINOR 1
+#define COWINDEX_VERSION_PATCH 0
+
+// For `#if COWINDEX_VERSION >= 100` and the like: major * 10000 + minor * 100 + patch.
+#define COWINDEX_VERSION \
+    (COWINDEX_VERSION_MAJOR * 10000 + COWINDEX_VERSION_MINOR * 100 + COWINDEX_VERSION_PATCH)
+
+// Marks members whose result refers into `*this`, so that Clang warns about dangling references.
+#if defined(__has_cpp_attribute)
+#if __has_cpp_attribute(clang::lifetimebound)
+#define COWINDEX_LIFETIMEBOUND [[clang::lifetimebound]]
+#endif
+#endif
+#ifndef COWINDEX_LIFETIMEBOUND
+#define COWINDEX_LIFETIMEBOUND
+#endif
+
+namespace cowindex {
+
+/// Names a shard within an index. Assigned in sequence, never reused by `append`.
+using ShardId = std::uint64_t;
+
+/// Numbers the published states of an index: dense, increasing by one with every commit.
+using Version = std::uint64_t;
+
+} // namespace cowindex
