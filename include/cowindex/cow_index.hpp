@@ -159,7 +159,7 @@ class CowIndex {
                 if (scope.writer.try_commit()) return value;
             }
             scope.lost(tries);
-            scope.core.discard(scope.writer.batch(), Core::uncounted);
+            scope.again();
         }
     }
 
@@ -187,7 +187,8 @@ class CowIndex {
     ShardId append(Shard shard) {
         Writer writer = this->writer();
         ShardId id = writer.append(std::move(shard));
-        while (!writer.try_commit()) { // another writer has chosen this id for an insert()
+        // Another writer may choose the same id for an insert() and commit first.
+        while (writer.batch().changes.front().before != nullptr || !writer.try_commit()) {
             id = core().next_id();
             core().discard_but_box(writer.batch(), id);
         }
@@ -256,8 +257,8 @@ class CowIndex {
         explicit UpdateScope(Core& its_core)
             : core(its_core), writer(core, core.open_batch({}, &frame), &frame) {}
         ~UpdateScope() {
-            // The function may have moved the writer away; it must not take the frame along.
-            if (writer.batch_ != nullptr)
+            // The function may have moved the writer away, or another index's writer in.
+            if (writer.batch_ != nullptr && writer.core_ == &core)
                 core.close_batch(std::exchange(writer.batch_, nullptr), &frame);
             else
                 core.end_update(frame);
@@ -266,6 +267,7 @@ class CowIndex {
         UpdateScope& operator=(const UpdateScope&) = delete;
 
         void lost(int tries) { core.lost_try(writer.batch(), frame, tries); }
+        void again() { writer.core_->discard(writer.batch(), Core::uncounted); }
 
         Core& core;
         typename Core::ActiveUpdate frame{};

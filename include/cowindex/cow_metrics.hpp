@@ -52,7 +52,7 @@ class Counter {
 /// Collects what an index does: nothing but atomic counters. An index owns one and fills in the
 /// gauges that only it knows; a program may also use one on its own.
 ///
-/// *Thread safety* every member, from any thread. *Progress* wait-free. *Allocation* none.
+/// *Thread safety* every member but record_turn(), from any thread. *Progress* wait-free. *Allocation* none.
 class CowMetrics {
   public:
     /// A plain copy of everything, taken counter by counter (not at one instant).
@@ -86,12 +86,27 @@ class CowMetrics {
         bytes_cloned_.add(bytes);
     }
     void record_clone_time(std::chrono::nanoseconds time) noexcept { clone_time_.add(time); }
-    void record_commit() noexcept { commits_.add(); }
+    void record_commits(std::uint64_t versions) noexcept { commits_.add(versions); }
     void record_commit_time(std::chrono::nanoseconds time) noexcept { commit_time_.add(time); }
     void record_conflict() noexcept { conflicts_.add(); }
     void record_discard() noexcept { discards_.add(); }
     void record_retry() noexcept { retries_.add(); }
     void record_reclaimed(std::uint64_t bytes) noexcept { reclaimed_bytes_.add(bytes); }
+
+    /// What a commit counts, in one call without locked instructions. Callers take turns, with each
+    /// other and with record_clones(), record_commits() and record_reclaimed().
+    struct Turn {
+        std::uint64_t commits = 0;
+        std::uint64_t shards_cloned = 0;
+        std::uint64_t bytes_cloned = 0;
+        std::uint64_t bytes_reclaimed = 0;
+    };
+    void record_turn(const Turn& turn) noexcept {
+        commits_.add_alone(turn.commits);
+        clone_operations_.add_alone(turn.shards_cloned);
+        bytes_cloned_.add_alone(turn.bytes_cloned);
+        reclaimed_bytes_.add_alone(turn.bytes_reclaimed);
+    }
 
     /// *Returns* the counters and means; the gauges are zero.
     [[nodiscard]] Values values() const noexcept {

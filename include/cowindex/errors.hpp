@@ -64,8 +64,8 @@ namespace detail {
 
 [[noreturn]] inline void throw_conflict(std::vector<ShardId> shards) {
     constexpr std::size_t shown = 8;
-    std::string message = "cowindex: another commit changed ";
-    message += shards.size() == 1 ? "shard" : "shards";
+    std::string message = "cowindex: another commit ";
+    message += shards.empty() ? "was made" : shards.size() == 1 ? "changed shard" : "changed shards";
     for (std::size_t i = 0; i < shards.size() && i < shown; ++i)
         message += (i == 0 ? " " : ", ") + std::to_string(shards[i]);
     if (shards.size() > shown)

@@ -32,7 +32,8 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     View(const View&) = delete;
     View& operator=(const View&) = delete;
     ~View() {
-        if (slot_ != nullptr && slot_->unpin()) slot_->core->give_back(slot_);
+        if (slot_ != nullptr && slot_->unpin()) [[unlikely]]
+            slot_->core->give_back(slot_);
     }
 
     [[nodiscard]] Version version() const noexcept { return record_->version; }
@@ -80,11 +81,8 @@ class Reader {
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
     ~Reader() {
-        if (slot_ == nullptr) return;
-        if (slot_->depth == 0)
-            slot_->core->give_back(slot_);
-        else
-            slot_->reader_gone = true; // its last view gives the slot back
+        // Where a view is left, that one gives the slot back.
+        if (slot_ != nullptr && slot_->leave()) slot_->core->give_back(slot_);
     }
 
     /// *Returns* a view of the latest version; within the life of another view of this reader, of

@@ -21,6 +21,13 @@
 #define COWINDEX_LIFETIMEBOUND
 #endif
 
+// Keeps a path that is rarely taken out of the code of the one that is.
+#if defined(__GNUC__)
+#define COWINDEX_COLD [[gnu::cold, gnu::noinline]]
+#else
+#define COWINDEX_COLD
+#endif
+
 namespace cowindex {
 
 /// Names a shard within an index. Assigned in sequence, never reused by `append`.

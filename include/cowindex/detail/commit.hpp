@@ -23,27 +23,21 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         return CommitOutcome::unchanged;
     }
     tickets_.give_way(batch.changes, mine, lock_);
-    const bool timed = batch.commit_ticks++ % settings_.time_every == 0;
+    const bool timed = batch.commit_timer.due(settings_.time_every);
     const auto start = timed ? std::chrono::steady_clock::now()
                              : std::chrono::steady_clock::time_point{};
 
     batch.measure();
-    if (batch.spare == nullptr) batch.spare = new_record();
+    if (batch.spare == nullptr) {
+        Record* const record = new_record();
+        Guard guard(lock_);
+        batch.spare = record;
+    }
     if (batch.changes.size() >= rebase_first && batch.base != publication_.latest() &&
         !rebase(batch, ids)) {
         metrics_.record_conflict();
         return CommitOutcome::conflict;
     }
-
-    // Births are stamped outside the section, with the version this commit has unless another
-    // comes first. Until it is published nobody else can see them.
-    struct Stamped {
-        ~Stamped() {
-            if (batch != nullptr) batch->unstamp();
-        }
-        Batch* batch;
-    } stamped{&batch};
-    batch.stamp(batch.base->version + 1);
 
     for (;;) {
         Policy::sync_point(SyncPoint::commit_prepared);
@@ -70,12 +64,9 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
             }
             typename Batch::Builder built(latest->tree, batch.pool);
             batch.replay(built);
-            built.stamp(latest->version + 1);
-            batch.stamp_boxes(latest->version + 1);
             nodes = built.own_count();
             publish(batch, built);
         }
-        stamped.batch = nullptr;
         version = batch.base->version;
         finish_commit(batch, guard, nodes);
         break;
@@ -85,56 +76,62 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
 }
 
 // Effect: what `built` holds is the latest version, and the batch is based on it.
-// Preconditions: the lock is held; everything in `built` is stamped with the next version.
+// Precondition: the lock is held.
 template <class Shard, class Policy>
 void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built) noexcept {
     Record* const record = std::exchange(batch.spare, nullptr);
-    typename Chain::Objects retired;
+    const Record* const previous = chain_.latest();
+    record->version = previous == nullptr ? settings_.first_version : previous->version + 1;
+    record->tree = built.tree();
+
+    DeadList retired;
     typename Chain::LiveBytes born;
-    born.nodes = built.publish([&](Node* node) { retired.push(node); });
+    born.nodes = built.publish(record->version, [&](Node* node) { retired.push(node); });
     for (const auto& change : batch.changes) {
-        if (change.after != nullptr) born.shards += change.after->bytes;
+        if (change.after != nullptr) {
+            change.after->birth = record->version;
+            born.shards += change.after->bytes();
+        }
         if (change.before != nullptr) retired.push(change.before);
     }
-    const Record* const previous = chain_.latest();
-    record->tree = built.tree();
-    record->version = previous == nullptr ? settings_.first_version : previous->version + 1;
+    batch.retired_count = retired.count();
+    batch.retired_bytes = retired.bytes();
     chain_.append(record, retired, born);
-    Owner superseded = publication_.publish(make_owner(*record));
-    if (previous != nullptr) chain_.supersede(std::move(superseded), coarse_now());
-    Policy::sync_point(SyncPoint::commit_published);
     move_base(batch, record);
+    Owner superseded = publication_.publish(make_owner(*record));
+    Policy::sync_point(SyncPoint::commit_published);
+    // A destructor's commit reclaims nothing: destructors could nest without bound.
+    if (previous != nullptr)
+        chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards);
 }
 
 // Effect: a bounded amount of what earlier commits have retired is freed. Lets go of the lock.
 template <class Shard, class Policy>
 void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard,
                                         NodeCount nodes) noexcept {
-    metrics_.record_commit();
-    fold_tallies(batch);
     peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes());
 
     Trash trash;
     bool look = false;
     if (!freeing_shards) {
-        const typename Chain::Objects& retired = batch.base->older->dead;
-        const std::size_t objects = drain_objects + 2 * (retired.count() + nodes.leaves);
-        const std::size_t bytes = drain_bytes + 2 * retired.bytes();
-        if (!registry_.anyone())
-            sort_superseded(batch.base->version);
-        else
+        const std::size_t objects = drain_objects + 2 * batch.retired_count;
+        if (registry_.anyone())
             look = barrier_due();
+        else if (chain_.superseded_count() != 0)
+            sort_superseded(batch.base->version);
         typename Chain::Limit limit{objects, drain_versions};
         chain_.settle(limit);
-        chain_.take_garbage(trash, objects, bytes);
+        chain_.take_garbage(trash, objects, drain_bytes + 2 * batch.retired_bytes);
     }
+    fold_tallies(batch, 1, trash.objects.bytes());
     batch.spare = chain_.take_record();
     batch.unlinked.set(trash.objects.bytes());
     guard.unlock();
 
     batch.forget_edits(batch.base->tree);
-    batch.pool.fit(nodes);
     free_garbage(trash, &batch.pool);
+    batch.pool.fit(nodes);
+    batch.update_gauge();
     batch.unlinked.set(0);
     if (look) {
         guard.relock();
@@ -207,10 +204,13 @@ void Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int
         tickets_.stand(update.ticket, batch.touched(), batch.require_all, lock_);
 }
 
+// Effect: moves the batch's tallies, and what else is to be counted, into the index's collector.
+// Precondition: the lock is held.
 template <class Shard, class Policy>
-void Core<Shard, Policy>::fold_tallies(Batch& batch) noexcept {
-    if (const std::uint64_t clones = batch.clones.take_alone(); clones != 0)
-        metrics_.record_clones(clones, batch.bytes_cloned.take_alone());
+void Core<Shard, Policy>::fold_tallies(Batch& batch, std::uint64_t commits,
+                                       std::size_t reclaimed) noexcept {
+    metrics_.record_turn(
+        {commits, batch.clones.take_alone(), batch.bytes_cloned.take_alone(), reclaimed});
     if (batch.clone_time.count() >= 0) {
         metrics_.record_clone_time(batch.clone_time);
         batch.clone_time = std::chrono::nanoseconds(-1);

@@ -49,7 +49,7 @@ class Core {
     using Slot = ReaderSlot<Record, Policy, Core>;
     using Batch = WriteBatch<Shard, Policy, Record>;
     using Lock = CommitLock<typename Policy::Mutex>;
-    using Trash = Garbage<Shard, Record>;
+    using Trash = Garbage<Record>;
 
     struct Settings {
         Allocator allocator;
@@ -98,10 +98,7 @@ class Core {
         add_user();
         return slot;
     }
-    void give_back(Slot* slot) noexcept {
-        registry_.give_back(slot, lock_);
-        drop_user();
-    }
+    void give_back(Slot* slot) noexcept; // out of line: every pin's end would carry it
     // Slots for read(fn). Lent ones are no users: the handle that lends them is.
     [[nodiscard]] Slot* borrow_slot() {
         Slot* slot = lender_.borrow();
@@ -189,18 +186,20 @@ class Core {
         Record* record;
     };
 
-    // A barrier interrupts every running thread of the process (some microseconds), so versions are
-    // collected before one is paid for: this many, or this many bytes with a few versions.
-    static constexpr std::size_t barrier_versions = 256;
-    static constexpr std::size_t barrier_bytes = std::size_t{2} << 20;
-    static constexpr std::size_t barrier_min_versions = 8;
+    // A barrier interrupts every running thread of the process, for half a microsecond to some ten,
+    // so versions are collected before one is paid for: so many that it costs a commit about
+    // `barrier_share` on average, or fewer where they are large.
+    static constexpr std::size_t barrier_min_versions = 32;
+    static constexpr std::size_t barrier_max_versions = 256;
+    static constexpr std::chrono::nanoseconds barrier_share{20};
+    static constexpr std::size_t barrier_bytes = std::size_t{4} << 20;
 
     // From how many changes on a batch whose base is out of date is moved to the latest version
     // before the lock is taken, so that the section has little left to replay.
     static constexpr std::size_t rebase_first = 8;
 
     // What one commit frees at most, above twice what it retires itself.
-    static constexpr std::size_t drain_objects = 32;
+    static constexpr std::size_t drain_objects = 8;
     static constexpr std::size_t drain_bytes = std::size_t{1} << 20;
     static constexpr std::size_t drain_versions = 2;
 
@@ -221,7 +220,7 @@ class Core {
     void publish(Batch& batch, typename Batch::Builder& built) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
-    void fold_tallies(Batch& batch) noexcept;
+    void fold_tallies(Batch& batch, std::uint64_t commits = 0, std::size_t reclaimed = 0) noexcept;
     void move_base(Batch& batch, Record* to) noexcept {
         if (batch.base != nullptr) --batch.base->writers;
         if (to != nullptr) ++to->writers;
@@ -249,6 +248,7 @@ class Core {
     std::size_t idle_count_ = 0;
     ActiveUpdate* updates_ = nullptr;
     std::size_t peak_bytes_ = 0;
+    std::size_t barrier_versions_ = barrier_min_versions;
 
     alignas(line_pair) std::atomic<ShardId> sequence_{0};
     TicketLine<Policy> tickets_;

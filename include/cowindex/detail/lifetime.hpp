@@ -29,7 +29,6 @@ Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&
     fill(*core, batch);
     batch.measure();
     batch.spare = core->new_record();
-    batch.stamp(settings.first_version);
     core->publish(batch, batch.builder);
     core->move_base(batch, nullptr);
     core->peak_bytes_ = core->chain_.total_bytes();
@@ -38,7 +37,13 @@ Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&
 }
 
 template <class Shard, class Policy>
-typename Core<Shard, Policy>::Record* Core<Shard, Policy>::new_record() {
+COWINDEX_COLD void Core<Shard, Policy>::give_back(Slot* slot) noexcept {
+    registry_.give_back(slot, lock_);
+    drop_user();
+}
+
+template <class Shard, class Policy>
+COWINDEX_COLD typename Core<Shard, Policy>::Record* Core<Shard, Policy>::new_record() {
     return make_object<Record>(settings_.allocator, *this);
 }
 
@@ -60,7 +65,8 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
     bool nested = false;
     {
         Guard guard(lock_);
-        if (update != nullptr)
+        // A shard's destructor may update: the outer one has published or given up by then.
+        if (update != nullptr && !freeing_shards)
             for (const ActiveUpdate* other = updates_; other != nullptr; other = other->next)
                 nested = nested || other->thread == update->thread;
         if (!nested && (batch = idle_) != nullptr) {

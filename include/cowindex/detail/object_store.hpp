@@ -8,7 +8,6 @@
 #include <type_traits>
 #include <utility>
 
-#include <cowindex/cow_metrics.hpp>
 #include <cowindex/detail/shard_tree.hpp>
 
 namespace cowindex::detail {
@@ -52,11 +51,6 @@ void destroy_object(const Allocator& allocator, T* object) noexcept {
 template <class Shard>
 inline constexpr std::size_t box_overhead = sizeof(ShardBox<Shard>) - sizeof(Shard);
 
-[[nodiscard]] inline std::size_t node_bytes(unsigned level) noexcept {
-    // A leaf of any shard type is as large as any other.
-    return level == 0 ? sizeof(Leaf<int>) : sizeof(Inner);
-}
-
 template <class Shard, class Allocator>
 void destroy_node(const Allocator& allocator, Node* node) noexcept {
     if (node->level == 0)
@@ -71,7 +65,7 @@ struct NodeCount {
     std::size_t inners = 0;
 };
 
-// A writer's stock of blank nodes. Used by one thread at a time; any thread may read bytes().
+// A writer's stock of blank nodes. Used by one thread at a time.
 //
 // Reserving is separate from taking: an edit reserves what it will need while it still can fail,
 // and takes it when it no longer may.
@@ -86,7 +80,11 @@ class NodePool {
     // Effect: at least `need` nodes are in stock. Strong exception guarantee: what was allocated
     // before a failure is freed again.
     void reserve(NodeCount need) {
-        if (leaves_.count >= need.leaves && inners_.count >= need.inners) return;
+        if (!holds(need)) allocate(need);
+    }
+
+  private:
+    void allocate(NodeCount need) {
         const NodeCount before{leaves_.count, inners_.count};
         try {
             while (leaves_.count < need.leaves) push(leaves_, make_object<Leaf<Shard>>(allocator_));
@@ -97,6 +95,7 @@ class NodePool {
         }
     }
 
+  public:
     [[nodiscard]] bool holds(NodeCount need) const noexcept {
         return leaves_.count >= need.leaves && inners_.count >= need.inners;
     }
@@ -134,7 +133,9 @@ class NodePool {
         while (inners_.count > keep.inners) destroy_node<Shard>(allocator_, pop(inners_));
     }
 
-    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.read(); }
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return leaves_.count * sizeof(Leaf<Shard>) + inners_.count * sizeof(Inner);
+    }
 
   private:
     struct Stock {
@@ -142,17 +143,15 @@ class NodePool {
         std::size_t count = 0;
     };
 
-    void push(Stock& stock, Node* node) noexcept {
+    static void push(Stock& stock, Node* node) noexcept {
         node->next = stock.head;
         stock.head = node;
         ++stock.count;
-        bytes_.add_alone(node_bytes(node->level));
     }
-    Node* pop(Stock& stock) noexcept {
+    static Node* pop(Stock& stock) noexcept {
         Node* node = stock.head;
-        stock.head = node->next;
+        stock.head = static_cast<Node*>(node->next);
         --stock.count;
-        bytes_.subtract_alone(node_bytes(node->level));
         return node;
     }
 
@@ -163,7 +162,6 @@ class NodePool {
     NodeCount keep_{min_kept, min_kept};
     Stock leaves_;
     Stock inners_;
-    Counter bytes_;
 };
 
 } // namespace cowindex::detail

@@ -19,27 +19,39 @@ struct ReaderSlot {
         : source(&its_source), core(&its_core) {}
 
     // Effect: pins the latest version, or repeats the outermost pin. *Progress* lock-free.
+    // An outermost pin and its end write one word each: what more they wrote would cost as much.
     [[nodiscard]] const Record* pin() noexcept {
-        if (depth != 0) {
-            ++depth;
-            return word.own();
+        if (const Record* outermost = word.own(); outermost != nullptr) [[unlikely]] {
+            nested += one_pin;
+            return outermost;
         }
-        const Record* record = word.pin(*source);
-        depth = 1;
-        return record;
+        return word.pin(*source);
     }
 
     // Returns true when the slot itself is to be given back: its reader is gone.
     [[nodiscard]] bool unpin() noexcept {
-        if (--depth != 0) return false;
+        if (nested >= one_pin) [[unlikely]] {
+            nested -= one_pin;
+            return false;
+        }
         word.clear();
-        return reader_gone;
+        return nested != 0;
     }
+
+    // By the reader's end. Returns true when no view is left, so that the slot is to be given back;
+    // otherwise the last view will do that.
+    [[nodiscard]] bool leave() noexcept {
+        if (word.own() == nullptr) return true;
+        nested += reader_gone;
+        return false;
+    }
+
+    static constexpr std::size_t reader_gone = 1;
+    static constexpr std::size_t one_pin = 2;
 
     alignas(line_pair) PinWord<Record, Policy> word;
     const Publication<Record, Policy>* source;
-    std::size_t depth = 0; // nested pins: here, because readers and views move
-    bool reader_gone = false;
+    std::size_t nested = 0; // pins within the outermost. Here, because readers and views move
     Core* core;
 
     // Guarded by the commit lock.
@@ -78,7 +90,7 @@ class PinRegistry {
     // Precondition: the slot is clear.
     void give_back(Slot* slot, Lock& lock) noexcept {
         std::string label; // freed after the lock
-        slot->reader_gone = false;
+        slot->nested = 0;
         Guard guard(lock);
         label.swap(slot->label);
         slot->next_free = std::exchange(free_, slot);

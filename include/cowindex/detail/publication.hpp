@@ -38,7 +38,7 @@ class Publication {
     std::shared_ptr<const Record> publish(std::shared_ptr<const Record> owner) noexcept {
         // (1) Release: pairs with (4) and (6); without it a reader could follow the pointer into a
         // tree whose nodes are not written yet. (S): pairs with (5), (7).
-        latest_.store(owner.get(), store_order());
+        store(latest_, owner.get());
         Policy::sync_point(SyncPoint::publish_between);
         return owner_.exchange(std::move(owner));
     }
@@ -76,11 +76,17 @@ class Publication {
     template <class, class>
     friend class PinWord;
 
-    [[nodiscard]] std::memory_order store_order() const noexcept {
-        return fence_.asymmetric() ? std::memory_order_release : std::memory_order_seq_cst;
+    // The accesses marked (S). Branches, since an order that is not a constant costs as much as
+    // seq_cst always.
+    void store(std::atomic<const Record*>& word, const Record* value) const noexcept {
+        if (fence_.asymmetric())
+            word.store(value, std::memory_order_release);
+        else
+            word.store(value, std::memory_order_seq_cst);
     }
-    [[nodiscard]] std::memory_order load_order() const noexcept {
-        return fence_.asymmetric() ? std::memory_order_acquire : std::memory_order_seq_cst;
+    [[nodiscard]] const Record* load(const std::atomic<const Record*>& word) const noexcept {
+        return fence_.asymmetric() ? word.load(std::memory_order_acquire)
+                                   : word.load(std::memory_order_seq_cst);
     }
 
     // Read by every pin, written by every commit; the owner's count is written by every snapshot.
@@ -100,19 +106,9 @@ class PinWord {
     [[nodiscard]] const Record* pin(const Source& source) noexcept {
         // (6) Acquire: pairs with (1).
         const Record* record = source.latest_.load(std::memory_order_acquire);
-        for (;;) {
-            Policy::sync_point(SyncPoint::pin_loaded);
-            // (7) Release, not relaxed: the reclaimer that reads this value must see the reads made
-            // under the pin that this word held before as finished. (S): pairs with (9).
-            word_.store(record, source.store_order());
-            AsymmetricFence::light();
-            Policy::sync_point(SyncPoint::pin_stored);
-            // (5) Acquire: pairs with (1). (S). If this still reads `record`, the store (7) came
-            // before the next publication, so whoever reclaims after that one sees it.
-            const Record* again = source.latest_.load(source.load_order());
-            if (again == record) return record;
-            record = again;
-        }
+        if (source.fence_.asymmetric()) [[likely]]
+            return settle<true>(source, record);
+        return settle<false>(source, record);
     }
 
     // What this reader has pinned. For the reader itself.
@@ -130,10 +126,29 @@ class PinWord {
     // What the reader may be using. For the reclaimer, after the barrier: compare, never follow.
     [[nodiscard]] const Record* scan(const Source& source) const noexcept {
         // (9) Acquire: pairs with (7) and (8). (S).
-        return word_.load(source.load_order());
+        return source.load(word_);
     }
 
   private:
+    template <bool Asymmetric>
+    [[nodiscard]] const Record* settle(const Source& source, const Record* record) noexcept {
+        for (;;) {
+            Policy::sync_point(SyncPoint::pin_loaded);
+            // (7) Release, not relaxed: the reclaimer that reads this value must see the reads made
+            // under the pin that this word held before as finished. (S): pairs with (9).
+            word_.store(record, Asymmetric ? std::memory_order_release : std::memory_order_seq_cst);
+            AsymmetricFence::light();
+            Policy::sync_point(SyncPoint::pin_stored);
+            // (5) Acquire: pairs with (1). (S). If this still reads `record`, the store (7) came
+            // before the next publication, so whoever reclaims after that one sees it.
+            const Record* again = source.latest_.load(
+                Asymmetric ? std::memory_order_acquire : std::memory_order_seq_cst);
+            if (again == record) [[likely]]
+                return record;
+            record = again;
+        }
+    }
+
     std::atomic<const Record*> word_{nullptr};
 };
 
@@ -143,7 +158,7 @@ class OwnerState {
     // By the control block: the last shared_ptr is gone, the record's version may be dropped.
     void expire() noexcept {
         // (10) Release: pairs with (12); the owners' reads are finished.
-        state_.fetch_or(expired, std::memory_order_release);
+        expired_.store(true, std::memory_order_release);
     }
 
     // By the control block: its memory is no longer used; no weak_ptr is left. Returns true when
@@ -151,32 +166,35 @@ class OwnerState {
     [[nodiscard]] bool release() noexcept {
         // (11) Release: pairs with (12), as (10). Acquire: pairs with (13), so that the closed
         // index is seen.
-        return (state_.fetch_or(released, std::memory_order_acq_rel) & orphaned) != 0;
+        return (end_.fetch_or(released, std::memory_order_acq_rel) & orphaned) != 0;
     }
 
     [[nodiscard]] bool is_expired() const noexcept {
-        // (12) Acquire: pairs with (10), (11).
-        return (state_.load(std::memory_order_acquire) & expired) != 0;
+        return expired_.load(std::memory_order_acquire); // (12) Acquire: pairs with (10)
     }
     [[nodiscard]] bool is_released() const noexcept {
-        return (state_.load(std::memory_order_acquire) & released) != 0; // (12)
+        // (12) Acquire: pairs with (11); the memory may be used again.
+        return (end_.load(std::memory_order_acquire) & released) != 0;
     }
 
     // By teardown. Returns true when the record was released before, so that nobody will report it.
     [[nodiscard]] bool orphan() noexcept {
-        // (13) Release: pairs with (11). Acquire: pairs with (10), (11) of owners that came first.
-        return (state_.fetch_or(orphaned, std::memory_order_acq_rel) & released) != 0;
+        // (13) Release: pairs with (11). Acquire: pairs with (11) of a release that came first.
+        return (end_.fetch_or(orphaned, std::memory_order_acq_rel) & released) != 0;
     }
 
     // For a record that is used again. (14) Relaxed: it is published by (1) afterwards.
-    void reset() noexcept { state_.store(0, std::memory_order_relaxed); }
+    void reset() noexcept {
+        expired_.store(false, std::memory_order_relaxed);
+        end_.store(0, std::memory_order_relaxed);
+    }
 
   private:
-    static constexpr std::uint8_t expired = 1;
-    static constexpr std::uint8_t released = 2;
-    static constexpr std::uint8_t orphaned = 4;
+    static constexpr std::uint8_t released = 1;
+    static constexpr std::uint8_t orphaned = 2;
 
-    std::atomic<std::uint8_t> state_{0};
+    std::atomic<bool> expired_{false};
+    std::atomic<std::uint8_t> end_{0};
 };
 
 // Counts those who keep something alive. Reaching zero is seen by exactly one of them.

@@ -7,9 +7,8 @@ namespace cowindex::detail {
 
 template <class Shard, class Policy>
 bool Core<Shard, Policy>::barrier_due() const noexcept {
-    const std::size_t versions = chain_.superseded_count();
-    return versions >= barrier_versions ||
-           (versions >= barrier_min_versions && chain_.superseded_bytes() >= barrier_bytes);
+    return chain_.superseded_count() >= barrier_versions_ ||
+           (chain_.superseded_bytes() >= barrier_bytes && chain_.superseded_count() >= 4);
 }
 
 // Effect: versions that were superseded before this call are sorted by who has them pinned.
@@ -21,9 +20,13 @@ void Core<Shard, Policy>::look_for_pins(Guard<Lock>& guard) {
     if (registry_.anyone()) {
         Policy::sync_point(SyncPoint::reclaim_barrier);
         guard.unlock();
+        const auto start = std::chrono::steady_clock::now();
         const bool ordered = publication_.fence().heavy();
+        const auto cost = std::chrono::steady_clock::now() - start;
         guard.relock();
         if (!ordered) return;
+        barrier_versions_ = std::clamp(static_cast<std::size_t>(cost / barrier_share),
+                                       barrier_min_versions, barrier_max_versions);
     }
     sort_superseded(horizon);
 }
@@ -49,10 +52,14 @@ void Core<Shard, Policy>::settle_all(Guard<Lock>& guard) {
 }
 
 // Effect: after this, only what some held version can reach is on the lists of versions.
+// Versions that are superseded meanwhile would be left over: tried again, a few times.
 template <class Shard, class Policy>
 void Core<Shard, Policy>::collect_unheld(Guard<Lock>& guard) {
-    look_for_pins(guard);
-    settle_all(guard);
+    for (int tries = 0; tries < 3; ++tries) {
+        look_for_pins(guard);
+        settle_all(guard);
+        if (chain_.superseded_count() == 0) return;
+    }
 }
 
 template <class Shard, class Policy>
@@ -63,6 +70,7 @@ std::size_t Core<Shard, Policy>::reclaim() {
         collect_unheld(guard);
         chain_.take_garbage(trash, ~std::size_t{0}, ~std::size_t{0});
         unlinked_.add(trash.objects.bytes());
+        metrics_.record_turn({0, 0, 0, trash.objects.bytes()});
     }
     Policy::sync_point(SyncPoint::reclaim_unlinked);
     const std::size_t unlinked = trash.objects.bytes();
@@ -76,18 +84,17 @@ std::size_t Core<Shard, Policy>::reclaim() {
 template <class Shard, class Policy>
 std::size_t Core<Shard, Policy>::free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept {
     std::size_t bytes = trash.objects.bytes();
-    if (bytes != 0) metrics_.record_reclaimed(bytes);
-    for (Node* node = trash.objects.nodes.detach(); node != nullptr;) {
-        Node* next = node->next;
-        if (reuse == nullptr || !reuse->give_if_room(node))
-            destroy_node<Shard>(settings_.allocator, node);
-        node = next;
-    }
     const FreeingShards freeing;
-    for (auto* box = trash.objects.boxes.detach(); box != nullptr;) {
-        auto* next = box->next;
-        destroy_object(settings_.allocator, box);
-        box = next;
+    for (Object* object = trash.objects.detach(); object != nullptr;) {
+        Object* next = object->next;
+        if (object->is_node()) {
+            auto* node = static_cast<Node*>(object);
+            if (reuse == nullptr || !reuse->give_if_room(node))
+                destroy_node<Shard>(settings_.allocator, node);
+        } else {
+            destroy_object(settings_.allocator, static_cast<ShardBox<Shard>*>(object));
+        }
+        object = next;
     }
     for (Record* record = std::exchange(trash.records, nullptr); record != nullptr;) {
         Record* next = record->next;
@@ -115,11 +122,11 @@ MemoryStats Core<Shard, Policy>::stats_locked() noexcept {
     stats.reclaimable_bytes =
         chain_.garbage().bytes() + chain_.dropped_count() * sizeof(Record) + unlinked_.read();
     stats.spine_bytes = chain_.live().nodes + chain_.dead_nodes_bytes() +
-                        chain_.garbage().nodes.bytes() +
+                        chain_.garbage().node_bytes() +
                         (1 + older + chain_.dropped_count()) * sizeof(Record);
     stats.pooled_bytes = chain_.pooled_count() * sizeof(Record);
     const auto add_pool = [&](const Batch& batch) {
-        stats.pooled_bytes += batch.pool.bytes() + (batch.spare == nullptr ? 0 : sizeof(Record));
+        stats.pooled_bytes += batch.pooled.read() + (batch.spare == nullptr ? 0 : sizeof(Record));
     };
     for (const Batch* batch = idle_; batch != nullptr; batch = batch->next) add_pool(*batch);
     for (const Batch* batch = open_; batch != nullptr; batch = batch->next) {
@@ -146,6 +153,8 @@ std::vector<PinInfo> Core<Shard, Policy>::pins() {
             ++pin.holders;
             if (!slot.label.empty()) pin.labels.push_back(slot.label);
         });
+        // Superseded while we looked, and seen in no slot: most likely nobody's.
+        if (record->stage == Stage::superseded && pin.holders == 0) continue;
         if (record->writers != 0)
             for (const Batch* batch = open_; batch != nullptr; batch = batch->next)
                 if (batch->base == record && !batch->label.empty())

@@ -26,26 +26,45 @@ inline constexpr unsigned max_height = 9; // 6 + 9 * 7 >= 64
 inline constexpr Version unborn = ~Version{0};
 inline constexpr Version last_version = unborn - 1;
 
-// A shard with what its lifetime needs.
-template <class Shard>
-struct ShardBox {
-    template <class Make>
-    explicit ShardBox(Make&& make) : shard(std::forward<Make>(make)()) {}
-
+// What shards and tree nodes have in common: all that decides about their lifetimes.
+struct Object {
     Version birth = unborn;
     union {
-        ShardBox* next = nullptr; // on a dead list
-        std::size_t change;       // while unborn: its place in the writer's list of changes
+        Object* next = nullptr; // on a dead list, in a pool, or among a writer's own nodes
+        std::size_t change;     // of an unborn shard: its place in the writer's list of changes
     };
-    std::size_t bytes = 0; // accounted for, this header included
+
+    // What it is accounted for, its header included.
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return static_cast<std::size_t>(bytes_and_kind & ~node_kind);
+    }
+    void set_bytes(std::size_t bytes) noexcept {
+        bytes_and_kind = (bytes_and_kind & node_kind) | bytes;
+    }
+    [[nodiscard]] bool is_node() const noexcept { return (bytes_and_kind & node_kind) != 0; }
+
+    static constexpr std::uint64_t node_kind = std::uint64_t{1} << 63;
+    std::uint64_t bytes_and_kind = 0;
+};
+
+template <class Shard>
+struct ShardBox : Object {
+    template <class Make>
+    explicit ShardBox(Make&& make) : shard(std::forward<Make>(make)()) {
+        set_bytes(sizeof(ShardBox));
+    }
+
     Shard shard;
 };
 
-struct Node {
-    Version birth = unborn;
-    Node* next = nullptr;   // on a dead list, in a pool, or among a writer's own nodes
+struct Node : Object {
+    Node(unsigned its_level, std::size_t size) noexcept
+        : level(static_cast<std::uint16_t>(its_level)) {
+        bytes_and_kind = node_kind | size;
+    }
+
     Node* origin = nullptr; // while unborn: the published node that this one was copied from
-    std::uint16_t level = 0;
+    std::uint16_t level;
     std::uint16_t used = 0;   // children present
     std::uint16_t extent = 0; // one past the last child that was ever set; null from there on
 };
@@ -54,13 +73,14 @@ template <class Shard>
 struct Leaf : Node {
     using Child = ShardBox<Shard>;
     static constexpr std::size_t width = leaf_width;
+    Leaf() noexcept : Node(0, sizeof(Leaf)) {}
     Child* child[width] = {};
 };
 
 struct Inner : Node {
     using Child = Node;
     static constexpr std::size_t width = inner_width;
-    Inner() noexcept { level = 1; }
+    Inner() noexcept : Node(1, sizeof(Inner)) {}
     Child* child[width] = {};
 };
 
@@ -93,10 +113,8 @@ struct ShardTree {
     // Precondition: contains `id`.
     [[nodiscard]] Box* get(ShardId id) const noexcept {
         Node* node = root;
-        for (unsigned shift = leaf_bits + inner_bits * height; shift > leaf_bits;) {
-            shift -= inner_bits;
-            node = static_cast<Inner*>(node)->child[(id >> shift) & (inner_width - 1)];
-        }
+        for (unsigned level = height; level > 0; --level)
+            node = static_cast<Inner*>(node)->child[child_index(id, level)];
         return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
     }
 

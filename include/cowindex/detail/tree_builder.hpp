@@ -42,6 +42,45 @@ class TreeBuilder {
         return count;
     }
 
+    // The nodes that lead to a shard, by level.
+    struct Path {
+        Node* node[max_height + 1];
+    };
+
+    // The box of `id`, and the path to it; null where it is absent, the path is then useless.
+    [[nodiscard]] Box* find(ShardId id, Path& path) const noexcept {
+        if (id >= tree_.id_bound) return nullptr;
+        Node* node = tree_.root;
+        for (unsigned level = tree_.height; node != nullptr; --level) {
+            path.node[level] = node;
+            // Both will be copied; fetched now, they arrive while the shard itself does.
+            if (level <= 1 && tree_.height >= prefetch_height) prefetch(*node, level);
+            if (level == 0) return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
+            node = static_cast<Inner*>(node)->child[child_index(id, level)];
+        }
+        return nullptr;
+    }
+
+    // As need() of an id, for one that is present.
+    [[nodiscard]] NodeCount need(const Path& path) const noexcept {
+        NodeCount count{path.node[0]->birth == unborn ? 0U : 1U, 0};
+        for (unsigned level = 1; level <= tree_.height; ++level)
+            if (path.node[level]->birth != unborn) ++count.inners;
+        return count;
+    }
+
+    // Effect: `id`, present at the end of `path`, maps to `box`. Precondition: the pool holds
+    // need(path), and nothing was changed since the path was found.
+    void put(ShardId id, const Path& path, Box* box) noexcept {
+        Node** link = &tree_.root;
+        for (unsigned level = tree_.height; level > 0; --level) {
+            *link = own(path.node[level], level);
+            link = &static_cast<Inner*>(*link)->child[child_index(id, level)];
+        }
+        *link = own(path.node[0], 0);
+        static_cast<Leaf<Shard>*>(*link)->child[leaf_index(id)] = box;
+    }
+
     // Effect: `id` maps to `box`. Precondition: the pool holds need(id).
     void put(ShardId id, Box* box) noexcept {
         grow(height_for(id));
@@ -86,25 +125,21 @@ class TreeBuilder {
         }
     }
 
-    // Stamps every node that stays; see WriteBatch for why this may happen before the lock.
-    void stamp(Version birth) noexcept {
-        for (Node* node = own_nodes_; node != nullptr; node = node->next) node->birth = birth;
-    }
-
-    // Calls retire(node) for each published node that is not part of the new tree, and hands the
-    // own nodes over to it. Returns the bytes of the own nodes that are in the tree. Constant work
-    // for each node copied.
+    // Gives the own nodes their birth and hands them over to the published tree. Calls retire(node)
+    // for each published node that is not part of it. Returns the bytes of the own nodes in the
+    // tree. Constant work for each node copied.
     template <class Retire>
-    [[nodiscard]] std::size_t publish(Retire&& retire) noexcept {
+    [[nodiscard]] std::size_t publish(Version birth, Retire&& retire) noexcept {
         std::size_t bytes = 0;
         for (Node* node = own_nodes_; node != nullptr;) {
-            Node* next = node->next;
+            Node* next = static_cast<Node*>(node->next);
             if (node->origin != nullptr) retire(node->origin);
             node->origin = nullptr;
+            node->birth = birth;
             if (node->used == 0)
-                blank(node);
+                pool_->give(node); // emptied by removals, not in the tree
             else
-                bytes += node_bytes(node->level);
+                bytes += node->bytes();
             node = next;
         }
         forget_own();
@@ -129,6 +164,21 @@ class TreeBuilder {
     [[nodiscard]] NodeCount own_count() const noexcept { return own_count_; }
 
   private:
+    // Trees lower than this fit into the nearer caches.
+    static constexpr unsigned prefetch_height = 2;
+
+    static void prefetch(const Node& node, unsigned level) noexcept {
+#if defined(__GNUC__)
+        const auto* bytes = reinterpret_cast<const char*>(&node);
+        const std::size_t size = level == 0 ? sizeof(Leaf<Shard>) : sizeof(Inner);
+        for (std::size_t offset = 0; offset < size; offset += 64)
+            __builtin_prefetch(bytes + offset);
+#else
+        static_cast<void>(node);
+        static_cast<void>(level);
+#endif
+    }
+
     // Where a tree must grow for `id`, the new root's first child leads to the old root; the path to
     // `id` leaves it at the topmost level, and every level below is new.
     [[nodiscard]] unsigned below_new_roots(ShardId id, unsigned height) const noexcept {
@@ -187,7 +237,7 @@ class TreeBuilder {
         node->birth = unborn;
         node->origin = origin;
         node->next = std::exchange(own_nodes_, node);
-        own_bytes_ += node_bytes(node->level);
+        own_bytes_ += node->bytes();
         ++(node->level == 0 ? own_count_.leaves : own_count_.inners);
     }
 
@@ -203,7 +253,8 @@ class TreeBuilder {
     }
 
     void recycle() noexcept {
-        for (Node* node = own_nodes_; node != nullptr;) blank(std::exchange(node, node->next));
+        for (Node* node = own_nodes_; node != nullptr;)
+            blank(std::exchange(node, static_cast<Node*>(node->next)));
         forget_own();
     }
 

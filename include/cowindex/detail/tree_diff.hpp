@@ -38,7 +38,9 @@ class TreeDiff {
     }
 
     void compare(Place before, Place after, unsigned level, ShardId first) {
-        if (before.node == after.node && before.lift == after.lift) return;
+        // Shared, or absent on both sides however high the trees are.
+        if (before.node == after.node && (before.node == nullptr || before.lift == after.lift))
+            return;
         if (level == 0) {
             for (std::size_t i = 0; i < leaf_width; ++i) {
                 const auto* old_box = box(before, i);

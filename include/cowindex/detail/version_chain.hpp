@@ -25,6 +25,7 @@
 #include <memory>
 #include <utility>
 
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/version_record.hpp>
 
 namespace cowindex::detail {
@@ -57,9 +58,9 @@ class RecordQueue {
 };
 
 // What was unlinked and is to be freed without the lock.
-template <class Shard, class Record>
+template <class Record>
 struct Garbage {
-    DeadObjects<Shard> objects;
+    DeadList objects;
     Record* records = nullptr;
 };
 
@@ -67,7 +68,6 @@ template <class Shard, class Core>
 class VersionChain {
   public:
     using Record = VersionRecord<Shard, Core>;
-    using Objects = DeadObjects<Shard>;
 
     // What the latest version holds. Shards with their boxes, and tree nodes.
     struct LiveBytes {
@@ -77,14 +77,14 @@ class VersionChain {
 
     // Effect: `record` becomes the latest; `retired` are the objects of the one before it that it
     // lacks. The first version has none before it.
-    void append(Record* record, Objects& retired, LiveBytes born) noexcept {
+    void append(Record* record, DeadList& retired, LiveBytes born) noexcept {
         record->older = latest_;
         record->newer = nullptr;
         record->stage = Stage::latest;
-        live_.shards += born.shards - retired.boxes.bytes();
-        live_.nodes += born.nodes - retired.nodes.bytes();
+        live_.shards += born.shards - (retired.bytes() - retired.node_bytes());
+        live_.nodes += born.nodes - retired.node_bytes();
         dead_bytes_ += retired.bytes();
-        dead_nodes_bytes_ += retired.nodes.bytes();
+        dead_nodes_bytes_ += retired.node_bytes();
         if (latest_ != nullptr) {
             latest_->newer = record;
             latest_->dead.splice(retired);
@@ -95,11 +95,18 @@ class VersionChain {
         ++length_;
     }
 
-    // Effect: the version before the latest waits to be let go.
-    void supersede(std::shared_ptr<const Record> owner, std::chrono::nanoseconds now) noexcept {
+    // Effect: the version before the latest is dropped at once if nobody holds it. `unpinned` says
+    // that no reader can; otherwise it waits to be looked at.
+    void supersede(std::shared_ptr<const Record> owner, bool unpinned) noexcept {
         Record* record = latest_->older;
         record->owner = std::move(owner);
-        record->superseded_at = now;
+        if (unpinned && superseded_.size() == 0 && dropping_ == nullptr && let_go(*record)) {
+            std::size_t budget = record->dead.count() + 1;
+            pass_on(*record, budget);
+            unlink(record);
+            return;
+        }
+        record->superseded_at = coarse_now(); // costs a tenth of a small commit: only if held
         record->stage = Stage::superseded;
         superseded_bytes_ += record->dead.bytes();
         superseded_.push(record);
@@ -126,6 +133,7 @@ class VersionChain {
     // Effect: drops versions that nobody holds; what they alone held becomes garbage.
     // Returns false when there was nothing left to do within `limit.versions`.
     bool settle(Limit& limit) noexcept {
+        if (dropping_ == nullptr && cleared_.size() == 0 && owned_.size() == 0) return false;
         while (limit.objects > 0) {
             if (dropping_ == nullptr) dropping_ = next_unheld(limit.versions);
             if (dropping_ == nullptr) return false;
@@ -137,7 +145,7 @@ class VersionChain {
     }
 
     // Effect: moves garbage to the caller, up to about these bounds; the excess stays.
-    void take_garbage(Garbage<Shard, Record>& taken, std::size_t objects,
+    void take_garbage(Garbage<Record>& taken, std::size_t objects,
                       std::size_t bytes) noexcept {
         taken.records = std::exchange(surplus_records_, nullptr);
         surplus_count_ = 0;
@@ -145,8 +153,11 @@ class VersionChain {
             taken.objects.splice(garbage_);
             return;
         }
-        take(taken.objects, garbage_.boxes, objects, bytes, &bytes_of_box<Shard>);
-        take(taken.objects, garbage_.nodes, objects, bytes, &bytes_of_node);
+        for (; objects > 0 && bytes > 0 && !garbage_.empty(); --objects) {
+            Object* object = garbage_.pop();
+            bytes -= std::min(bytes, object->bytes());
+            taken.objects.push(object);
+        }
     }
 
     // Effect: records whose control block was still in use when they were dropped are pooled.
@@ -185,7 +196,7 @@ class VersionChain {
         return dropped_.size() + surplus_count_;
     }
     [[nodiscard]] bool settling() const noexcept { return dropping_ != nullptr; }
-    [[nodiscard]] const Objects& garbage() const noexcept { return garbage_; }
+    [[nodiscard]] const DeadList& garbage() const noexcept { return garbage_; }
     [[nodiscard]] LiveBytes live() const noexcept { return live_; }
     [[nodiscard]] std::size_t dead_bytes() const noexcept { return dead_bytes_; }
     [[nodiscard]] std::size_t dead_nodes_bytes() const noexcept { return dead_nodes_bytes_; }
@@ -200,10 +211,8 @@ class VersionChain {
     // Precondition: nobody-held versions are settled; `record` is not the latest.
     [[nodiscard]] static std::size_t alone_bytes(const Record& record) noexcept {
         std::size_t bytes = sizeof(Record);
-        for (const auto* box = record.dead.boxes.head(); box != nullptr; box = box->next)
-            if (born_after_older(record, box->birth)) bytes += box->bytes;
-        for (const Node* node = record.dead.nodes.head(); node != nullptr; node = node->next)
-            if (born_after_older(record, node->birth)) bytes += node_bytes(node->level);
+        for (const Object* object = record.dead.head(); object != nullptr; object = object->next)
+            if (born_after_older(record, object->birth)) bytes += object->bytes();
         return bytes;
     }
 
@@ -219,10 +228,9 @@ class VersionChain {
         if (older != nullptr) {
             latest_ = record->older;
             latest_->newer = nullptr;
-            Objects in_its_tree; // no longer dead: the tree leads to them
             dead_bytes_ -= latest_->dead.bytes();
-            dead_nodes_bytes_ -= latest_->dead.nodes.bytes();
-            in_its_tree.splice(latest_->dead);
+            dead_nodes_bytes_ -= latest_->dead.node_bytes();
+            static_cast<void>(latest_->dead.detach()); // dead no longer: its tree leads to them
         } else {
             latest_ = oldest_ = nullptr;
         }
@@ -296,33 +304,21 @@ class VersionChain {
     void pass_on(Record& record, std::size_t& budget) noexcept {
         if (born_after_older(record, record.dead.min_birth())) {
             dead_bytes_ -= record.dead.bytes();
-            dead_nodes_bytes_ -= record.dead.nodes.bytes();
+            dead_nodes_bytes_ -= record.dead.node_bytes();
             garbage_.splice(record.dead);
-            budget -= 1;
+            --budget;
             return;
         }
-        while (budget > 0 && !record.dead.boxes.empty()) {
-            --budget;
-            auto* box = record.dead.boxes.pop(&bytes_of_box<Shard>);
-            pass_on_object(record, box, box->bytes);
+        for (; budget > 0 && !record.dead.empty(); --budget) {
+            Object* object = record.dead.pop();
+            if (born_after_older(record, object->birth)) {
+                dead_bytes_ -= object->bytes();
+                if (object->is_node()) dead_nodes_bytes_ -= object->bytes();
+                garbage_.push(object);
+            } else {
+                record.older->dead.push(object);
+            }
         }
-        while (budget > 0 && !record.dead.nodes.empty()) {
-            --budget;
-            Node* node = record.dead.nodes.pop(&bytes_of_node);
-            if (pass_on_object(record, node, bytes_of_node(*node)))
-                dead_nodes_bytes_ -= bytes_of_node(*node);
-        }
-    }
-
-    template <class Object>
-    bool pass_on_object(Record& record, Object* object, std::size_t bytes) noexcept {
-        if (born_after_older(record, object->birth)) {
-            dead_bytes_ -= bytes;
-            garbage_.push(object);
-            return true;
-        }
-        record.older->dead.push(object);
-        return false;
     }
 
     void unlink(Record* record) noexcept {
@@ -338,17 +334,6 @@ class VersionChain {
             pool_record(record);
         else
             dropped_.push(record);
-    }
-
-    template <class Object>
-    static void take(Objects& taken, DeadList<Object>& from, std::size_t& objects,
-                     std::size_t& bytes, std::size_t (*bytes_of)(const Object&)) noexcept {
-        while (objects > 0 && bytes > 0 && !from.empty()) {
-            Object* object = from.pop(bytes_of);
-            --objects;
-            bytes -= std::min(bytes, bytes_of(*object));
-            taken.push(object);
-        }
     }
 
     void collect(Node* node, const Record* older) noexcept {
@@ -378,7 +363,7 @@ class VersionChain {
     Record* dropping_ = nullptr;
     RecordQueue<Record> dropped_;
 
-    Objects garbage_;
+    DeadList garbage_;
     Record* surplus_records_ = nullptr; // beyond what is pooled
     std::size_t surplus_count_ = 0;
     Record* pooled_ = nullptr;

@@ -15,43 +15,32 @@
 
 namespace cowindex::detail {
 
-// Objects that no version after a certain one can reach, linked through themselves.
-template <class Object>
+// Shards and nodes that no version after a certain one can reach, linked through themselves.
 class DeadList {
   public:
     DeadList() = default;
-    DeadList(DeadList&& other) noexcept { swap(other); }
-    DeadList& operator=(DeadList&& other) noexcept {
-        DeadList taken(std::move(other));
-        swap(taken);
-        return *this;
-    }
+    DeadList(DeadList&& other) noexcept { splice(other); }
+    DeadList& operator=(DeadList&&) = delete;
 
-    void push(Object* object, std::size_t bytes) noexcept {
+    void push(Object* object) noexcept {
         object->next = head_;
         if (head_ == nullptr) tail_ = object;
         head_ = object;
         ++count_;
-        bytes_ += bytes;
+        bytes_ += object->bytes();
+        if (object->is_node()) node_bytes_ += object->bytes();
         min_birth_ = std::min(min_birth_, object->birth);
     }
 
     // Precondition: not empty.
-    Object* pop(std::size_t (*bytes_of)(const Object&)) noexcept {
-        Object* object = std::exchange(head_, head_->next);
+    Object* pop() noexcept {
+        Object* object = head_;
+        head_ = object->next;
         --count_;
-        bytes_ -= bytes_of(*object);
-        if (head_ == nullptr) {
-            tail_ = nullptr;
-            min_birth_ = unborn;
-        }
+        bytes_ -= object->bytes();
+        if (object->is_node()) node_bytes_ -= object->bytes();
+        if (head_ == nullptr) clear();
         return object;
-    }
-
-    // Empties the list and returns its first object, the others linked behind it.
-    [[nodiscard]] Object* detach() noexcept {
-        DeadList taken(std::move(*this));
-        return taken.head_;
     }
 
     // Takes all of `other` in constant time.
@@ -62,61 +51,39 @@ class DeadList {
         head_ = other.head_;
         count_ += other.count_;
         bytes_ += other.bytes_;
+        node_bytes_ += other.node_bytes_;
         min_birth_ = std::min(min_birth_, other.min_birth_);
-        other.head_ = other.tail_ = nullptr;
-        other.count_ = other.bytes_ = 0;
-        other.min_birth_ = unborn;
+        other.clear();
+    }
+
+    // Empties the list and returns its first object, the others linked behind it.
+    [[nodiscard]] Object* detach() noexcept {
+        Object* first = head_;
+        clear();
+        return first;
     }
 
     [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
-    [[nodiscard]] Object* head() const noexcept { return head_; }
+    [[nodiscard]] const Object* head() const noexcept { return head_; }
     [[nodiscard]] std::size_t count() const noexcept { return count_; }
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::size_t node_bytes() const noexcept { return node_bytes_; } // among them
     // A bound: nothing on the list was born before it.
     [[nodiscard]] Version min_birth() const noexcept { return min_birth_; }
 
   private:
-    void swap(DeadList& other) noexcept {
-        std::swap(head_, other.head_);
-        std::swap(tail_, other.tail_);
-        std::swap(count_, other.count_);
-        std::swap(bytes_, other.bytes_);
-        std::swap(min_birth_, other.min_birth_);
+    void clear() noexcept {
+        head_ = tail_ = nullptr;
+        count_ = bytes_ = node_bytes_ = 0;
+        min_birth_ = unborn;
     }
 
     Object* head_ = nullptr;
     Object* tail_ = nullptr;
     std::size_t count_ = 0;
     std::size_t bytes_ = 0;
+    std::size_t node_bytes_ = 0;
     Version min_birth_ = unborn;
-};
-
-template <class Shard>
-[[nodiscard]] std::size_t bytes_of_box(const ShardBox<Shard>& box) noexcept {
-    return box.bytes;
-}
-[[nodiscard]] inline std::size_t bytes_of_node(const Node& node) noexcept {
-    return node_bytes(node.level);
-}
-
-// Dead shards and dead nodes together.
-template <class Shard>
-struct DeadObjects {
-    DeadList<ShardBox<Shard>> boxes;
-    DeadList<Node> nodes;
-
-    void push(ShardBox<Shard>* box) noexcept { boxes.push(box, box->bytes); }
-    void push(Node* node) noexcept { nodes.push(node, node_bytes(node->level)); }
-    void splice(DeadObjects& other) noexcept {
-        boxes.splice(other.boxes);
-        nodes.splice(other.nodes);
-    }
-    [[nodiscard]] bool empty() const noexcept { return boxes.empty() && nodes.empty(); }
-    [[nodiscard]] std::size_t count() const noexcept { return boxes.count() + nodes.count(); }
-    [[nodiscard]] std::size_t bytes() const noexcept { return boxes.bytes() + nodes.bytes(); }
-    [[nodiscard]] Version min_birth() const noexcept {
-        return std::min(boxes.min_birth(), nodes.min_birth());
-    }
 };
 
 // Where a version stands on its way from being the latest to being gone (version_chain.hpp).
@@ -138,7 +105,7 @@ struct VersionRecord {
     std::size_t writers = 0;                    // open writers based on it
     Stage stage = Stage::latest;
     std::chrono::nanoseconds superseded_at{};
-    DeadObjects<Shard> dead; // present in this version, absent from the next
+    DeadList dead; // present in this version, absent from the next
 
     // Any thread.
     mutable Counter snapshots;

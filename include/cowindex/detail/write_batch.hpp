@@ -21,6 +21,22 @@
 
 namespace cowindex::detail {
 
+// Says which operations are timed: the first, and then every so many.
+class SampleTimer {
+  public:
+    [[nodiscard]] bool due(std::uint64_t every) noexcept {
+        if (left_ > 0) {
+            --left_;
+            return false;
+        }
+        left_ = every - 1;
+        return true;
+    }
+
+  private:
+    std::uint64_t left_ = 0;
+};
+
 template <class Shard, class Policy, class Record>
 class WriteBatch {
   public:
@@ -51,30 +67,31 @@ class WriteBatch {
     // ---- edits -------------------------------------------------------------------------------
 
     [[nodiscard]] Shard& edit(ShardId id) {
-        Box* box = present(id);
+        typename Builder::Path path;
+        Box* box = present(id, path);
         if (box->birth == unborn) return box->shard;
         changes.reserve_one();
         Box* copy = clone(*box);
         const Unplaced guard(*this, copy);
-        pool.reserve(builder.need(id));
-        add_change({id, box, copy});
+        pool.reserve(builder.need(path));
+        change_present(id, path, box, copy);
         guard.placed();
         return copy->shard;
     }
 
     void replace(ShardId id, Box* box) {
         const Unplaced guard(*this, box);
-        Box* current = present(id);
+        typename Builder::Path path;
+        Box* current = present(id, path);
         if (current->birth == unborn) {
-            Change& change = changes[current->change];
-            swap_after(change, box);
+            swap_after(changes[current->change], box);
             guard.placed();
             destroy_box(current);
             return;
         }
         changes.reserve_one();
-        pool.reserve(builder.need(id));
-        add_change({id, current, box});
+        pool.reserve(builder.need(path));
+        change_present(id, path, current, box);
         guard.placed();
     }
 
@@ -88,7 +105,7 @@ class WriteBatch {
             erased_.erase(erased);
             swap_after(change, box);
         } else {
-            add_change({id, nullptr, box});
+            add_change(id, box);
         }
         guard.placed();
     }
@@ -116,7 +133,7 @@ class WriteBatch {
             return;
         }
         changes[index].after = nullptr;
-        uncommitted.subtract_alone(box->bytes);
+        uncommitted.subtract_alone(box->bytes());
         destroy_box(box);
     }
 
@@ -150,9 +167,7 @@ class WriteBatch {
 
     template <class Make>
     [[nodiscard]] Box* make_box(Make&& make) {
-        Box* box = make_object<Box>(allocator_, std::forward<Make>(make));
-        box->bytes = sizeof(Box);
-        return box;
+        return make_object<Box>(allocator_, std::forward<Make>(make));
     }
 
     // Frees a box that is in no version. Runs the shard's destructor.
@@ -167,24 +182,10 @@ class WriteBatch {
                 change.measured = Policy::bytes(change.after->shard) + box_overhead<Shard>;
         for (Change& change : changes)
             if (change.after != nullptr) {
-                uncommitted.add_alone(change.measured - change.after->bytes);
-                change.after->bytes = change.measured;
+                uncommitted.add_alone(change.measured - change.after->bytes());
+                change.after->set_bytes(change.measured);
             }
     }
-
-    // Gives everything new its birth. Done before the lock with the version that the commit will
-    // most likely have, and taken back with `unborn` where it fails.
-    void stamp(Version birth) noexcept {
-        builder.stamp(birth);
-        stamp_boxes(birth);
-    }
-    void stamp_boxes(Version birth) noexcept {
-        for (const Change& change : changes)
-            if (change.after != nullptr) change.after->birth = birth;
-    }
-
-    // After stamp_boxes() or stamp(): makes the boxes ours again. See ShardBox::change.
-    void unstamp() noexcept { stamp(unborn); }
 
     // True when the shards that this batch changed or requires are in `latest` as they were in the
     // base. Pointers suffice: the base is held, so none of them can have been freed and used again.
@@ -249,7 +250,6 @@ class WriteBatch {
         require_all = false;
         uncommitted.set(0);
         builder.restart(published);
-        update_gauge();
     }
 
     // Destroys the edits. Runs destructors of shards.
@@ -257,6 +257,7 @@ class WriteBatch {
         for (const Change& change : changes)
             if (change.after != nullptr) destroy_box(change.after);
         forget_edits({});
+        update_gauge();
     }
 
     // Effect: places the new shards on `base` instead, over whatever is there; erasures and
@@ -289,10 +290,11 @@ class WriteBatch {
     [[nodiscard]] std::size_t uncommitted_bytes() const noexcept {
         return uncommitted.read() + nodes_gauge.read();
     }
-    void update_gauge() noexcept { nodes_gauge.set(builder.own_bytes()); }
-
-    // What this batch keeps for its next commit.
-    [[nodiscard]] std::size_t pooled_bytes() const noexcept { return pool.bytes(); }
+    // Lets other threads know how many bytes of nodes are in the tree and in the pool.
+    void update_gauge() noexcept {
+        nodes_gauge.set(builder.own_bytes());
+        pooled.set(pool.bytes());
+    }
 
     // A vector that separates making room, which may throw, from adding.
     class Changes : public std::vector<Change> {
@@ -321,6 +323,11 @@ class WriteBatch {
         mutable Box* box_;
     };
 
+    [[nodiscard]] Box* present(ShardId id, typename Builder::Path& path) const {
+        Box* box = builder.find(id, path);
+        if (box == nullptr) throw_absent(id, tree().id_bound);
+        return box;
+    }
     [[nodiscard]] Box* present(ShardId id) const {
         Box* box = tree().find(id);
         if (box == nullptr) throw_absent(id, tree().id_bound);
@@ -328,29 +335,37 @@ class WriteBatch {
     }
 
     [[nodiscard]] Box* clone(const Box& box) {
-        const bool timed = clone_ticks++ % time_every == 0;
+        const bool timed = clone_timer.due(time_every);
         const auto start = timed ? std::chrono::steady_clock::now()
                                  : std::chrono::steady_clock::time_point{};
         Box* copy = make_box([&] { return Policy::clone(box.shard); });
         if (timed) clone_time = std::chrono::steady_clock::now() - start;
-        copy->bytes = box.bytes; // until the commit measures it
+        copy->set_bytes(box.bytes()); // until the commit measures it
         clones.add_alone();
-        bytes_cloned.add_alone(box.bytes - box_overhead<Shard>);
+        bytes_cloned.add_alone(box.bytes() - box_overhead<Shard>);
         return copy;
     }
 
-    // Precondition: room for one change and for its path is reserved.
-    void add_change(Change change) noexcept {
+    // Precondition of both: room for one change and for its path is reserved.
+    void change_present(ShardId id, const typename Builder::Path& path, Box* before,
+                        Box* after) noexcept {
+        builder.put(id, path, after);
+        list({id, before, after});
+    }
+    void add_change(ShardId id, Box* after) noexcept {
+        builder.put(id, after);
+        list({id, nullptr, after});
+    }
+    void list(const Change& change) noexcept {
         change.after->change = changes.size();
-        uncommitted.add_alone(change.after->bytes);
-        builder.put(change.id, change.after);
+        uncommitted.add_alone(change.after->bytes());
         changes.push_back(change);
     }
 
     // Precondition: the path is reserved or ours.
     void swap_after(Change& change, Box* box) noexcept {
-        if (change.after != nullptr) uncommitted.subtract_alone(change.after->bytes);
-        uncommitted.add_alone(box->bytes);
+        if (change.after != nullptr) uncommitted.subtract_alone(change.after->bytes());
+        uncommitted.add_alone(box->bytes());
         box->change = static_cast<std::size_t>(&change - changes.data());
         change.after = box;
         builder.put(change.id, box);
@@ -366,7 +381,7 @@ class WriteBatch {
 
     void remove_change(std::size_t index) noexcept {
         if (changes[index].after != nullptr)
-            uncommitted.subtract_alone(changes[index].after->bytes);
+            uncommitted.subtract_alone(changes[index].after->bytes());
         if (index + 1 != changes.size()) {
             changes[index] = changes.back();
             const Change& moved = changes[index];
@@ -407,10 +422,13 @@ class WriteBatch {
     Counter bytes_cloned;
     Counter uncommitted; // boxes
     Counter nodes_gauge; // own nodes
+    Counter pooled;      // nodes in the pool
     Counter unlinked;    // garbage on its way to being freed
-    std::chrono::nanoseconds clone_time{-1};
-    std::uint64_t clone_ticks = 0;
-    std::uint64_t commit_ticks = 0;
+    std::chrono::nanoseconds clone_time{-1}; // of a sampled clone, until it is folded
+    std::size_t retired_count = 0;           // by the last commit
+    std::size_t retired_bytes = 0;
+    SampleTimer clone_timer;
+    SampleTimer commit_timer;
     std::uint64_t time_every = 16;
 
     // Guarded by the commit lock: the list of open writers, or of idle batches.

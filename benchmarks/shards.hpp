@@ -1,0 +1,37 @@
+// Shards of a given size, and a random sequence that costs next to nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace benchmarks {
+
+// `Size` bytes, of which the first eight count how often it was touched.
+template <std::size_t Size>
+struct Blob {
+    std::uint64_t count = 0;
+    unsigned char rest[Size - sizeof(std::uint64_t)] = {};
+
+    void touch() { ++count; }
+};
+
+// xorshift64* (Vigna, 2014), reduced by multiplication.
+class Random {
+  public:
+    explicit Random(std::uint64_t seed = 0x9E3779B97F4A7C15U) : state_(seed) {}
+
+    std::uint64_t operator()() {
+        state_ ^= state_ >> 12;
+        state_ ^= state_ << 25;
+        state_ ^= state_ >> 27;
+        return state_ * 0x2545F4914F6CDD1DU;
+    }
+
+    // Uniform below `bound`, which is less than 2^32.
+    std::size_t below(std::size_t bound) { return ((*this)() >> 32) * bound >> 32; }
+
+  private:
+    std::uint64_t state_;
+};
+
+} // namespace benchmarks
