@@ -45,9 +45,10 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         Record* const latest = chain_.latest();
         if (latest->version >= last_version) return CommitOutcome::exhausted;
         NodeCount nodes;
+        Trash trash;
         if (latest == batch.base) {
             nodes = batch.builder.own_count();
-            publish(batch, batch.builder);
+            publish(batch, batch.builder, trash.objects);
         } else if (batch.require_all || !batch.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
@@ -65,20 +66,22 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
             typename Batch::Builder built(latest->tree, batch.pool);
             batch.replay(built);
             nodes = built.own_count();
-            publish(batch, built);
+            publish(batch, built, trash.objects);
         }
         version = batch.base->version;
-        finish_commit(batch, guard, nodes);
+        finish_commit(batch, guard, nodes, trash);
         break;
     }
     if (timed) metrics_.record_commit_time(std::chrono::steady_clock::now() - start);
     return CommitOutcome::committed;
 }
 
-// Effect: what `built` holds is the latest version, and the batch is based on it.
+// Effect: what `built` holds is the latest version, and the batch is based on it. What it replaced
+// is in `trash` where nobody can hold the version before, else on that version's dead list.
 // Precondition: the lock is held.
 template <class Shard, class Policy>
-void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built) noexcept {
+void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
+                                  DeadList& trash) noexcept {
     Record* const record = std::exchange(batch.spare, nullptr);
     const Record* const previous = chain_.latest();
     record->version = previous == nullptr ? settings_.first_version : previous->version + 1;
@@ -102,18 +105,17 @@ void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built) 
     Policy::sync_point(SyncPoint::commit_published);
     // A destructor's commit reclaims nothing: destructors could nest without bound.
     if (previous != nullptr)
-        chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards);
+        chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, retired);
+    trash.splice(retired);
 }
 
-// Effect: a bounded amount of what earlier commits have retired is freed. Lets go of the lock.
+// Effect: frees `trash` and a bounded amount of what earlier commits have retired. Lets go of the
+// lock.
 template <class Shard, class Policy>
-void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard,
-                                        NodeCount nodes) noexcept {
-    peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes());
-
-    Trash trash;
+void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes,
+                                        Trash& trash) noexcept {
     bool look = false;
-    if (!freeing_shards) {
+    if (!freeing_shards && (chain_.length() > 1 || !chain_.garbage().empty())) {
         const std::size_t objects = drain_objects + 2 * batch.retired_count;
         if (registry_.anyone())
             look = barrier_due();
@@ -123,9 +125,11 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard,
         chain_.settle(limit);
         chain_.take_garbage(trash, objects, drain_bytes + 2 * batch.retired_bytes);
     }
-    fold_tallies(batch, 1, trash.objects.bytes());
-    batch.spare = chain_.take_record();
+    batch.commits.add_alone();
+    batch.reclaimed.add_alone(trash.objects.bytes());
     batch.unlinked.set(trash.objects.bytes());
+    peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes() + trash.objects.bytes());
+    batch.spare = chain_.take_record();
     guard.unlock();
 
     batch.forget_edits(batch.base->tree);
@@ -204,17 +208,12 @@ void Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int
         tickets_.stand(update.ticket, batch.touched(), batch.require_all, lock_);
 }
 
-// Effect: moves the batch's tallies, and what else is to be counted, into the index's collector.
+// Effect: moves the batch's tallies into the index's collector. Until then metrics() adds them.
 // Precondition: the lock is held.
 template <class Shard, class Policy>
-void Core<Shard, Policy>::fold_tallies(Batch& batch, std::uint64_t commits,
-                                       std::size_t reclaimed) noexcept {
-    metrics_.record_turn(
-        {commits, batch.clones.take_alone(), batch.bytes_cloned.take_alone(), reclaimed});
-    if (batch.clone_time.count() >= 0) {
-        metrics_.record_clone_time(batch.clone_time);
-        batch.clone_time = std::chrono::nanoseconds(-1);
-    }
+void Core<Shard, Policy>::fold_tallies(Batch& batch) noexcept {
+    metrics_.record_turn({batch.commits.take_alone(), batch.clones.take_alone(),
+                          batch.bytes_cloned.take_alone(), batch.reclaimed.take_alone()});
 }
 
 } // namespace cowindex::detail

@@ -217,10 +217,10 @@ class Core {
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
 
     // commit.hpp
-    void publish(Batch& batch, typename Batch::Builder& built) noexcept;
-    void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes) noexcept;
+    void publish(Batch& batch, typename Batch::Builder& built, DeadList& trash) noexcept;
+    void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
-    void fold_tallies(Batch& batch, std::uint64_t commits = 0, std::size_t reclaimed = 0) noexcept;
+    void fold_tallies(Batch& batch) noexcept;
     void move_base(Batch& batch, Record* to) noexcept {
         if (batch.base != nullptr) --batch.base->writers;
         if (to != nullptr) ++to->writers;

@@ -25,11 +25,12 @@ Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&
         void operator()(Core* core) const noexcept { delete core; }
     };
     std::unique_ptr<Core, Delete> core(new Core(settings));
-    Batch batch(settings.allocator);
+    Batch batch(settings.allocator, core->metrics_);
     fill(*core, batch);
     batch.measure();
     batch.spare = core->new_record();
-    core->publish(batch, batch.builder);
+    Trash nothing;
+    core->publish(batch, batch.builder, nothing.objects);
     core->move_base(batch, nullptr);
     core->peak_bytes_ = core->chain_.total_bytes();
     batch.forget_edits({});
@@ -77,7 +78,7 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
     }
     if (nested) throw_nested_update();
     if (batch == nullptr) {
-        batch = new Batch(settings_.allocator);
+        batch = new Batch(settings_.allocator, metrics_);
         batch->time_every = settings_.time_every;
         Guard guard(lock_);
         open(batch);

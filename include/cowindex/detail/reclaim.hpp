@@ -192,6 +192,8 @@ CowMetrics::Values Core<Shard, Policy>::metrics() {
     values.oldest_pinned_version = chain_.oldest()->version;
     values.uncommitted_bytes = stats.uncommitted_bytes;
     for (const Batch* batch = open_; batch != nullptr; batch = batch->next) {
+        values.commits += batch->commits.read();
+        values.reclaimed_bytes += batch->reclaimed.read();
         values.clone_operations += batch->clones.read();
         values.bytes_cloned += batch->bytes_cloned.read();
     }

@@ -75,40 +75,35 @@ class VersionChain {
         std::size_t nodes = 0;
     };
 
-    // Effect: `record` becomes the latest; `retired` are the objects of the one before it that it
-    // lacks. The first version has none before it.
-    void append(Record* record, DeadList& retired, LiveBytes born) noexcept {
+    // Effect: `record` becomes the latest. `retired` are the objects of the one before it that it
+    // lacks; they stay with the caller until supersede().
+    void append(Record* record, const DeadList& retired, LiveBytes born) noexcept {
         record->older = latest_;
         record->newer = nullptr;
         record->stage = Stage::latest;
         live_.shards += born.shards - (retired.bytes() - retired.node_bytes());
         live_.nodes += born.nodes - retired.node_bytes();
-        dead_bytes_ += retired.bytes();
-        dead_nodes_bytes_ += retired.node_bytes();
-        if (latest_ != nullptr) {
-            latest_->newer = record;
-            latest_->dead.splice(retired);
-        } else {
-            oldest_ = record;
-        }
+        (latest_ == nullptr ? oldest_ : latest_->newer) = record;
         latest_ = record;
         ++length_;
     }
 
-    // Effect: the version before the latest is dropped at once if nobody holds it. `unpinned` says
-    // that no reader can; otherwise it waits to be looked at.
-    void supersede(std::shared_ptr<const Record> owner, bool unpinned) noexcept {
+    // Effect: the version before the latest, which `owner` owned, waits to be let go. Where nobody
+    // can hold it, it is dropped at once; objects that only it had stay in `retired`, as garbage of
+    // the caller. `unpinned` says that no reader holds any version.
+    void supersede(std::shared_ptr<const Record> owner, bool unpinned, DeadList& retired) noexcept {
         Record* record = latest_->older;
         record->owner = std::move(owner);
-        if (unpinned && superseded_.size() == 0 && dropping_ == nullptr && let_go(*record)) {
-            std::size_t budget = record->dead.count() + 1;
-            pass_on(*record, budget);
+        if (unpinned && superseded_.size() == 0 && record->older == nullptr && let_go(*record)) {
             unlink(record);
             return;
         }
+        dead_bytes_ += retired.bytes();
+        dead_nodes_bytes_ += retired.node_bytes();
+        superseded_bytes_ += retired.bytes();
+        record->dead.splice(retired);
         record->superseded_at = coarse_now(); // costs a tenth of a small commit: only if held
         record->stage = Stage::superseded;
-        superseded_bytes_ += record->dead.bytes();
         superseded_.push(record);
     }
 
@@ -145,10 +140,12 @@ class VersionChain {
     }
 
     // Effect: moves garbage to the caller, up to about these bounds; the excess stays.
-    void take_garbage(Garbage<Record>& taken, std::size_t objects,
-                      std::size_t bytes) noexcept {
-        taken.records = std::exchange(surplus_records_, nullptr);
-        surplus_count_ = 0;
+    void take_garbage(Garbage<Record>& taken, std::size_t objects, std::size_t bytes) noexcept {
+        if (surplus_records_ != nullptr) {
+            taken.records = std::exchange(surplus_records_, nullptr);
+            surplus_count_ = 0;
+        }
+        if (garbage_.empty()) return;
         if (garbage_.count() <= objects && garbage_.bytes() <= bytes) {
             taken.objects.splice(garbage_);
             return;

@@ -56,7 +56,8 @@ class WriteBatch {
         Box* before;
     };
 
-    explicit WriteBatch(const Allocator& allocator) : allocator_(allocator), pool(allocator) {}
+    WriteBatch(const Allocator& allocator, CowMetrics& metrics)
+        : allocator_(allocator), metrics_(&metrics), pool(allocator) {}
     ~WriteBatch() { clear_edits(); }
     WriteBatch(const WriteBatch&) = delete;
     WriteBatch& operator=(const WriteBatch&) = delete;
@@ -339,7 +340,7 @@ class WriteBatch {
         const auto start = timed ? std::chrono::steady_clock::now()
                                  : std::chrono::steady_clock::time_point{};
         Box* copy = make_box([&] { return Policy::clone(box.shard); });
-        if (timed) clone_time = std::chrono::steady_clock::now() - start;
+        if (timed) metrics_->record_clone_time(std::chrono::steady_clock::now() - start);
         copy->set_bytes(box.bytes()); // until the commit measures it
         clones.add_alone();
         bytes_cloned.add_alone(box.bytes() - box_overhead<Shard>);
@@ -404,6 +405,7 @@ class WriteBatch {
     }
 
     Allocator allocator_;
+    CowMetrics* metrics_;
     std::unordered_map<ShardId, std::size_t> erased_; // ids whose change has no `after`
 
   public:
@@ -418,13 +420,14 @@ class WriteBatch {
 
     // Tallies and gauges: written by the writer, read by anyone; folded into the index's own when
     // the writer commits or ends.
+    Counter commits;
+    Counter reclaimed;
     Counter clones;
     Counter bytes_cloned;
     Counter uncommitted; // boxes
     Counter nodes_gauge; // own nodes
     Counter pooled;      // nodes in the pool
     Counter unlinked;    // garbage on its way to being freed
-    std::chrono::nanoseconds clone_time{-1}; // of a sampled clone, until it is folded
     std::size_t retired_count = 0;           // by the last commit
     std::size_t retired_bytes = 0;
     SampleTimer clone_timer;
