@@ -10,6 +10,8 @@
 // the base may have been retired by others already.
 #pragma once
 
+#include <optional>
+
 #include <cowindex/detail/core.hpp>
 #include <cowindex/detail/tree_diff.hpp>
 
@@ -33,10 +35,26 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         Guard guard(lock_);
         batch.spare = record;
     }
-    if (batch.changes.size() >= rebase_first && batch.base != publication_.latest() &&
-        !rebase(batch, ids)) {
-        metrics_.record_conflict();
-        return CommitOutcome::conflict;
+    batch.drop_vain_growth();
+
+    // The changes on another version than the base, built without the lock.
+    struct Ahead {
+        explicit Ahead(Core& core, Batch& batch) : onto(core), built(onto.record->tree, batch.pool) {}
+        Hold onto;
+        typename Batch::Builder built;
+    };
+    std::optional<Ahead> ahead;
+    if (batch.changes.size() >= replay_ahead && batch.base != publication_.latest()) {
+        ahead.emplace(*this, batch);
+        const Record& onto = *ahead->onto.record;
+        if (!agree(batch, onto)) {
+            metrics_.record_conflict();
+            ids = conflicts(batch, onto);
+            return CommitOutcome::conflict;
+        }
+        batch.pool.reserve(batch.replay_need(onto.tree.height));
+        batch.update_gauge();
+        batch.replay(ahead->built);
     }
 
     for (;;) {
@@ -44,12 +62,13 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         Guard guard(lock_);
         Record* const latest = chain_.latest();
         if (latest->version >= last_version) return CommitOutcome::exhausted;
-        NodeCount nodes;
-        Trash trash;
+        typename Batch::Builder replayed(latest->tree, batch.pool);
+        typename Batch::Builder* built = &replayed;
         if (latest == batch.base) {
-            nodes = batch.builder.own_count();
-            publish(batch, batch.builder, trash.objects);
-        } else if (batch.require_all || !batch.agrees_with(latest->tree)) {
+            built = &batch.builder;
+        } else if (ahead.has_value() && latest == ahead->onto.record) {
+            built = &ahead->built;
+        } else if (!agree(batch, *latest)) {
             const Hold held(*this, latest);
             guard.unlock();
             metrics_.record_conflict();
@@ -60,14 +79,16 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
             if (!batch.pool.holds(need)) {
                 guard.unlock();
                 Policy::sync_point(SyncPoint::commit_retry);
+                ahead.reset();
                 batch.pool.reserve(need);
+                batch.update_gauge();
                 continue;
             }
-            typename Batch::Builder built(latest->tree, batch.pool);
-            batch.replay(built);
-            nodes = built.own_count();
-            publish(batch, built, trash.objects);
+            batch.replay(replayed);
         }
+        const NodeCount nodes = built->own_count();
+        Trash trash;
+        publish(batch, *built, trash.objects);
         version = batch.base->version;
         finish_commit(batch, guard, nodes, trash);
         break;
@@ -97,6 +118,7 @@ void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
         }
         if (change.before != nullptr) retired.push(change.before);
     }
+    batch.clear_gauges(); // it is live from here on
     batch.retired_count = retired.count();
     batch.retired_bytes = retired.bytes();
     chain_.append(record, retired, born);
@@ -115,7 +137,7 @@ template <class Shard, class Policy>
 void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes,
                                         Trash& trash) noexcept {
     bool look = false;
-    if (!freeing_shards && (chain_.length() > 1 || !chain_.garbage().empty())) {
+    if (!freeing_shards && !chain_.idle()) {
         const std::size_t objects = drain_objects + 2 * batch.retired_count;
         if (registry_.anyone())
             look = barrier_due();
@@ -123,12 +145,13 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
             sort_superseded(batch.base->version);
         typename Chain::Limit limit{objects, drain_versions};
         chain_.settle(limit);
+        chain_.revisit_dropped(drain_versions);
         chain_.take_garbage(trash, objects, drain_bytes + 2 * batch.retired_bytes);
     }
     batch.commits.add_alone();
-    batch.reclaimed.add_alone(trash.objects.bytes());
-    batch.unlinked.set(trash.objects.bytes());
-    peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes() + trash.objects.bytes());
+    batch.reclaimed.add_alone(trash.bytes());
+    batch.unlinked.set(trash.bytes());
+    peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes() + trash.bytes());
     batch.spare = chain_.take_record();
     guard.unlock();
 
@@ -158,7 +181,7 @@ template <class Shard, class Policy>
 bool Core<Shard, Policy>::rebase(Batch& batch, std::vector<ShardId>& ids) {
     const Hold latest(*this);
     if (latest.record == batch.base) return true;
-    if (batch.require_all || !batch.agrees_with(latest.record->tree)) {
+    if (!agree(batch, *latest.record)) {
         ids = conflicts(batch, *latest.record);
         return false;
     }

@@ -31,10 +31,6 @@
 
 namespace cowindex::detail {
 
-// True while this thread destroys shards on behalf of some index. Commits made by such a destructor
-// do not reclaim, or destructors could nest without bound.
-inline thread_local bool freeing_shards = false;
-
 enum class CommitOutcome : std::uint8_t { committed, unchanged, conflict, exhausted };
 
 struct TestAccess; // the library's own tests look inside
@@ -194,9 +190,9 @@ class Core {
     static constexpr std::chrono::nanoseconds barrier_share{20};
     static constexpr std::size_t barrier_bytes = std::size_t{4} << 20;
 
-    // From how many changes on a batch whose base is out of date is moved to the latest version
-    // before the lock is taken, so that the section has little left to replay.
-    static constexpr std::size_t rebase_first = 8;
+    // From how many changes on a batch whose base is out of date is replayed before the lock is
+    // taken, in the hope that nobody commits in between.
+    static constexpr std::size_t replay_ahead = 8;
 
     // What one commit frees at most, above twice what it retires itself.
     static constexpr std::size_t drain_objects = 8;
@@ -219,6 +215,9 @@ class Core {
     // commit.hpp
     void publish(Batch& batch, typename Batch::Builder& built, DeadList& trash) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
+    [[nodiscard]] bool agree(const Batch& batch, const Record& latest) const noexcept {
+        return !batch.require_all && batch.agrees_with(latest.tree);
+    }
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
     void fold_tallies(Batch& batch) noexcept;
     void move_base(Batch& batch, Record* to) noexcept {
@@ -233,7 +232,7 @@ class Core {
     void sort_superseded(Version horizon) noexcept;
     void collect_unheld(Guard<Lock>& guard);
     void settle_all(Guard<Lock>& guard);
-    std::size_t free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept;
+    void free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept;
     [[nodiscard]] MemoryStats stats_locked() noexcept;
 
     Settings settings_;

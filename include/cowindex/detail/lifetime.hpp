@@ -5,18 +5,6 @@
 
 namespace cowindex::detail {
 
-// Marks this thread as freeing shards for the length of a scope.
-class FreeingShards {
-  public:
-    FreeingShards() noexcept : before_(std::exchange(freeing_shards, true)) {}
-    ~FreeingShards() { freeing_shards = before_; }
-    FreeingShards(const FreeingShards&) = delete;
-    FreeingShards& operator=(const FreeingShards&) = delete;
-
-  private:
-    bool before_;
-};
-
 template <class Shard, class Policy>
 template <class Fill>
 Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&& fill) {

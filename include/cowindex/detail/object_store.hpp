@@ -47,6 +47,22 @@ void destroy_object(const Allocator& allocator, T* object) noexcept {
     deallocate_one(allocator, object);
 }
 
+// True while this thread destroys shards on behalf of some index. A destructor may use the index
+// itself, but its commits do not reclaim, or destructors could nest without bound.
+inline thread_local bool freeing_shards = false;
+
+// Sets it for the length of a scope.
+class FreeingShards {
+  public:
+    FreeingShards() noexcept : before_(std::exchange(freeing_shards, true)) {}
+    ~FreeingShards() { freeing_shards = before_; }
+    FreeingShards(const FreeingShards&) = delete;
+    FreeingShards& operator=(const FreeingShards&) = delete;
+
+  private:
+    bool before_;
+};
+
 // What a box costs beyond the shard in it.
 template <class Shard>
 inline constexpr std::size_t box_overhead = sizeof(ShardBox<Shard>) - sizeof(Shard);

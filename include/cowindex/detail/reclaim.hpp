@@ -48,7 +48,7 @@ void Core<Shard, Policy>::settle_all(Guard<Lock>& guard) {
         guard.unlock();
         guard.relock();
     }
-    chain_.revisit_dropped();
+    chain_.revisit_dropped(chain_.dropped_count());
 }
 
 // Effect: after this, only what some held version can reach is on the lists of versions.
@@ -69,21 +69,20 @@ std::size_t Core<Shard, Policy>::reclaim() {
         Guard guard(lock_);
         collect_unheld(guard);
         chain_.take_garbage(trash, ~std::size_t{0}, ~std::size_t{0});
-        unlinked_.add(trash.objects.bytes());
-        metrics_.record_turn({0, 0, 0, trash.objects.bytes()});
+        unlinked_.add(trash.bytes());
+        metrics_.record_turn({0, 0, 0, trash.bytes()});
     }
     Policy::sync_point(SyncPoint::reclaim_unlinked);
-    const std::size_t unlinked = trash.objects.bytes();
-    const std::size_t freed = free_garbage(trash, nullptr);
-    unlinked_.subtract(unlinked);
-    return freed;
+    const std::size_t bytes = trash.bytes();
+    free_garbage(trash, nullptr);
+    unlinked_.subtract(bytes);
+    return bytes;
 }
 
 // Effect: destroys shards and gives back memory; nodes go to `reuse` while it has room.
 // Precondition: the lock is not held.
 template <class Shard, class Policy>
-std::size_t Core<Shard, Policy>::free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept {
-    std::size_t bytes = trash.objects.bytes();
+void Core<Shard, Policy>::free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept {
     const FreeingShards freeing;
     for (Object* object = trash.objects.detach(); object != nullptr;) {
         Object* next = object->next;
@@ -99,10 +98,8 @@ std::size_t Core<Shard, Policy>::free_garbage(Trash& trash, typename Batch::Pool
     for (Record* record = std::exchange(trash.records, nullptr); record != nullptr;) {
         Record* next = record->next;
         free_record(record);
-        bytes += sizeof(Record);
         record = next;
     }
-    return bytes;
 }
 
 template <class Shard, class Policy>

@@ -62,6 +62,11 @@ template <class Record>
 struct Garbage {
     DeadList objects;
     Record* records = nullptr;
+    std::size_t record_count = 0;
+
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return objects.bytes() + record_count * sizeof(Record);
+    }
 };
 
 template <class Shard, class Core>
@@ -143,7 +148,7 @@ class VersionChain {
     void take_garbage(Garbage<Record>& taken, std::size_t objects, std::size_t bytes) noexcept {
         if (surplus_records_ != nullptr) {
             taken.records = std::exchange(surplus_records_, nullptr);
-            surplus_count_ = 0;
+            taken.record_count = std::exchange(surplus_count_, 0);
         }
         if (garbage_.empty()) return;
         if (garbage_.count() <= objects && garbage_.bytes() <= bytes) {
@@ -157,9 +162,11 @@ class VersionChain {
         }
     }
 
-    // Effect: records whose control block was still in use when they were dropped are pooled.
-    void revisit_dropped() noexcept {
-        for (std::size_t n = dropped_.size(); n > 0; --n) pool_or_keep(dropped_.pop());
+    // Effect: of the records whose control block was still in use when they were dropped, up to
+    // `records` are looked at again and pooled if it is not.
+    void revisit_dropped(std::size_t records) noexcept {
+        for (std::size_t n = std::min(records, dropped_.size()); n > 0; --n)
+            pool_or_keep(dropped_.pop());
     }
 
     // A record from the pool; null when it is empty.
@@ -192,7 +199,10 @@ class VersionChain {
     [[nodiscard]] std::size_t dropped_count() const noexcept {
         return dropped_.size() + surplus_count_;
     }
-    [[nodiscard]] bool settling() const noexcept { return dropping_ != nullptr; }
+    // Nothing but the latest version, nothing left to free.
+    [[nodiscard]] bool idle() const noexcept {
+        return length_ == 1 && garbage_.empty() && dropped_count() == 0;
+    }
     [[nodiscard]] const DeadList& garbage() const noexcept { return garbage_; }
     [[nodiscard]] LiveBytes live() const noexcept { return live_; }
     [[nodiscard]] std::size_t dead_bytes() const noexcept { return dead_bytes_; }

@@ -172,7 +172,10 @@ class WriteBatch {
     }
 
     // Frees a box that is in no version. Runs the shard's destructor.
-    void destroy_box(Box* box) noexcept { destroy_object(allocator_, box); }
+    void destroy_box(Box* box) noexcept {
+        const FreeingShards freeing;
+        destroy_object(allocator_, box);
+    }
 
     // ---- committing --------------------------------------------------------------------------
 
@@ -186,6 +189,19 @@ class WriteBatch {
                 uncommitted.add_alone(change.measured - change.after->bytes());
                 change.after->set_bytes(change.measured);
             }
+    }
+
+    // Rebuilds the tree where it was made larger for ids that were taken back: what is published
+    // must not depend on them. Nothing changes if it throws.
+    void drop_vain_growth() {
+        if (!vain_growth_) return;
+        const ShardTree<Shard>& from = base->tree;
+        pool.reserve(replay_need(from.height));
+        Builder fresh(from, pool);
+        replay(fresh);
+        builder.adopt(fresh);
+        update_gauge();
+        vain_growth_ = false;
     }
 
     // True when the shards that this batch changed or requires are in `latest` as they were in the
@@ -249,6 +265,7 @@ class WriteBatch {
         requirements.clear();
         if (!erased_.empty()) erased_.clear();
         require_all = false;
+        vain_growth_ = false;
         uncommitted.set(0);
         builder.restart(published);
     }
@@ -290,6 +307,10 @@ class WriteBatch {
 
     [[nodiscard]] std::size_t uncommitted_bytes() const noexcept {
         return uncommitted.read() + nodes_gauge.read();
+    }
+    void clear_gauges() noexcept {
+        uncommitted.set(0);
+        nodes_gauge.set(0);
     }
     // Lets other threads know how many bytes of nodes are in the tree and in the pool.
     void update_gauge() noexcept {
@@ -375,6 +396,7 @@ class WriteBatch {
     // Takes back what this writer itself had added: as if it had never been there.
     void drop_new(ShardId id, Box* box) {
         builder.remove(id); // its path is ours already
+        vain_growth_ = vain_growth_ || id + 1 == tree().id_bound;
         remove_change(box->change);
         destroy_box(box);
         update_gauge();
@@ -406,6 +428,7 @@ class WriteBatch {
 
     Allocator allocator_;
     CowMetrics* metrics_;
+    bool vain_growth_ = false;
     std::unordered_map<ShardId, std::size_t> erased_; // ids whose change has no `after`
 
   public:
