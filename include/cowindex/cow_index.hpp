@@ -72,7 +72,7 @@ class CowIndex {
     CowIndex(std::size_t count, Factory&& factory, const Options& options = {})
         : core_(create(options, [&](Core& core, Batch& batch) {
               for (ShardId id = 0; id < count; ++id)
-                  batch.insert(id, batch.make_box([&]() -> Shard { return factory(id); }));
+                  batch.insert(id, [&]() -> Shard { return factory(id); });
               if (count > 0) core.reserve_id(count - 1);
           })) {}
 
@@ -143,7 +143,7 @@ class CowIndex {
     /// a few failed tries other committers give way to it, oldest first, for a bounded time.
     /// *Returns* what `fn` returns, or the `Version` where that is void. *Exceptions* those of `fn`:
     /// nothing is published then. `std::logic_error` for an `update` of the same index inside `fn`,
-    /// the one-line writes included.
+    /// `edit`, `replace`, `erase` and `assign` below included.
     template <class Fn>
     auto update(Fn&& fn)
         -> std::conditional_t<std::is_void_v<std::invoke_result_t<Fn&, Writer&>>, Version,
@@ -178,7 +178,7 @@ class CowIndex {
             if (const CommitResult result = scope.writer.try_commit()) return result.version();
             scope.lost(tries);
             scope.core.retarget(scope.writer.batch());
-            if (scope.writer.batch().changes.front().before == nullptr)
+            if (scope.writer.batch().changes[0].before == nullptr)
                 detail::throw_absent(id, scope.writer.id_bound());
         }
     }
@@ -188,7 +188,7 @@ class CowIndex {
         Writer writer = this->writer();
         ShardId id = writer.append(std::move(shard));
         // Another writer may choose the same id for an insert() and commit first.
-        while (writer.batch().changes.front().before != nullptr || !writer.try_commit()) {
+        while (writer.batch().changes[0].before != nullptr || !writer.try_commit()) {
             id = core().next_id();
             core().discard_but_box(writer.batch(), id);
         }

@@ -99,9 +99,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     template <class... Args>
         requires std::constructible_from<Shard, Args...>
     void emplace(ShardId id, Args&&... args) {
-        Batch& edits = batch();
-        if (!this->contains(id)) detail::throw_absent(id, this->id_bound());
-        edits.replace(id, make(std::forward<Args>(args)...));
+        batch().replace(id, [&] { return Shard(std::forward<Args>(args)...); });
     }
 
     /// Effect: the absent `id` holds `shard`, and the sequence of new ids goes on behind it.
@@ -111,7 +109,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         Batch& edits = batch();
         if (id == detail::unborn) detail::throw_id_limit();
         if (this->contains(id)) detail::throw_present(id);
-        edits.insert(id, make(std::move(shard)));
+        edits.insert(id, [&] { return Shard(std::move(shard)); });
         core_->reserve_id(id);
     }
 
@@ -119,15 +117,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// id that is discarded is not used again, so appending writers never conflict.
     ShardId append(Shard&& shard) {
         Batch& edits = batch();
-        auto* box = make(std::move(shard));
-        ShardId id = 0;
-        try {
-            id = core_->next_id();
-        } catch (...) {
-            edits.destroy_box(box);
-            throw;
-        }
-        edits.insert(id, box);
+        const ShardId id = core_->next_id();
+        edits.insert(id, [&] { return Shard(std::move(shard)); });
         return id;
     }
 
@@ -143,7 +134,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     void require(ShardId id) { batch().require(id); }
 
     /// Effect: a commit conflicts if anything at all was committed since the base version.
-    void require_all() { batch().require_all = true; }
+    void require_all() { batch().changes.require_all(); }
 
     [[nodiscard]] bool has_changes() const noexcept {
         return batch_ != nullptr && batch_->has_changes();
@@ -221,11 +212,6 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         return *batch_;
     }
     [[nodiscard]] Core& core_of(Batch&) noexcept { return *core_; }
-
-    template <class... Args>
-    [[nodiscard]] auto* make(Args&&... args) {
-        return batch_->make_box([&] { return Shard(std::forward<Args>(args)...); });
-    }
 
     [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept {
         static constexpr detail::ShardTree<Shard> nothing{};

@@ -39,7 +39,8 @@ struct DefaultPolicy {
     /// Guards the short commit section; any Lockable (fibers bring their own).
     using Mutex = std::mutex;
 
-    /// Copies a shard for a writer. May throw; is never called while a lock is held.
+    /// Copies a shard for a writer. May throw; is never called while a lock is held. May use the
+    /// index, but not the writer that asks for the copy.
     static Shard clone(const Shard& shard)
         requires std::copy_constructible<Shard>
     {

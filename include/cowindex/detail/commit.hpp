@@ -44,17 +44,17 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         typename Batch::Builder built;
     };
     std::optional<Ahead> ahead;
-    if (batch.changes.size() >= replay_ahead && batch.base != publication_.latest()) {
+    if (batch.changes.checks() >= replay_ahead &&
+        batch.base != publication_.latest()) {
         ahead.emplace(*this, batch);
         const Record& onto = *ahead->onto.record;
-        if (!agree(batch, onto)) {
+        if (!batch.changes.agrees_with(onto.tree)) {
             metrics_.record_conflict();
             ids = conflicts(batch, onto);
             return CommitOutcome::conflict;
         }
-        batch.pool.reserve(batch.replay_need(onto.tree.height));
-        batch.update_gauge();
-        batch.replay(ahead->built);
+        batch.reserve_replay(onto.tree.height);
+        batch.changes.replay(ahead->built);
     }
 
     for (;;) {
@@ -68,23 +68,22 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
             built = &batch.builder;
         } else if (ahead.has_value() && latest == ahead->onto.record) {
             built = &ahead->built;
-        } else if (!agree(batch, *latest)) {
+        } else if (!batch.changes.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
             metrics_.record_conflict();
             ids = conflicts(batch, *latest);
             return CommitOutcome::conflict;
         } else {
-            const NodeCount need = batch.replay_need(latest->tree.height);
-            if (!batch.pool.holds(need)) {
+            const unsigned height = latest->tree.height;
+            if (!batch.pool.holds(batch.changes.replay_need(height))) {
                 guard.unlock();
                 Policy::sync_point(SyncPoint::commit_retry);
                 ahead.reset();
-                batch.pool.reserve(need);
-                batch.update_gauge();
+                batch.reserve_replay(height);
                 continue;
             }
-            batch.replay(replayed);
+            batch.changes.replay(replayed);
         }
         const NodeCount nodes = built->own_count();
         Trash trash;
@@ -170,7 +169,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
 template <class Shard, class Policy>
 std::vector<ShardId> Core<Shard, Policy>::conflicts(const Batch& batch,
                                                     const Record& latest) const {
-    if (!batch.require_all) return batch.conflicts_with(latest.tree);
+    if (!batch.changes.requires_all()) return batch.changes.conflicts_with(latest.tree);
     std::vector<ShardId> ids;
     for_each_difference(batch.base->tree, latest.tree,
                         [&](ShardId id, const auto*, const auto*) { ids.push_back(id); });
@@ -181,15 +180,11 @@ template <class Shard, class Policy>
 bool Core<Shard, Policy>::rebase(Batch& batch, std::vector<ShardId>& ids) {
     const Hold latest(*this);
     if (latest.record == batch.base) return true;
-    if (!agree(batch, *latest.record)) {
+    if (!batch.changes.agrees_with(latest.record->tree)) {
         ids = conflicts(batch, *latest.record);
         return false;
     }
-    batch.pool.reserve(batch.replay_need(latest.record->tree.height));
-    typename Batch::Builder built(latest.record->tree, batch.pool);
-    batch.replay(built);
-    batch.builder.adopt(built);
-    batch.update_gauge();
+    batch.rebuild(latest.record->tree);
     Guard guard(lock_);
     move_base(batch, latest.record);
     return true;
@@ -198,7 +193,7 @@ bool Core<Shard, Policy>::rebase(Batch& batch, std::vector<ShardId>& ids) {
 template <class Shard, class Policy>
 void Core<Shard, Policy>::discard(Batch& batch, Counting counting) noexcept {
     if (counting == counted && batch.has_changes()) metrics_.record_discard();
-    drop_edits(batch);
+    batch.clear_edits();
     {
         Guard guard(lock_);
         fold_tallies(batch);
@@ -218,7 +213,7 @@ void Core<Shard, Policy>::retarget(Batch& batch) {
 template <class Shard, class Policy>
 void Core<Shard, Policy>::discard_but_box(Batch& batch, ShardId id) {
     const Hold latest(*this);
-    batch.changes.front().id = id;
+    batch.changes[0].id = id;
     batch.retarget(latest.record->tree);
     Guard guard(lock_);
     move_base(batch, latest.record);
@@ -228,7 +223,7 @@ template <class Shard, class Policy>
 void Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int tries) {
     metrics_.record_retry();
     if (tries >= TicketLine<Policy>::free_tries)
-        tickets_.stand(update.ticket, batch.touched(), batch.require_all, lock_);
+        tickets_.stand(update.ticket, batch.changes.touched(), batch.changes.requires_all(), lock_);
 }
 
 // Effect: moves the batch's tallies into the index's collector. Until then metrics() adds them.

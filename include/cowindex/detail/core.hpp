@@ -208,16 +208,12 @@ class Core {
     void close() noexcept;
     [[nodiscard]] Record* new_record();
     void destroy_batch(Batch* batch) noexcept;
-    void drop_edits(Batch& batch) noexcept;
     void forget_update(ActiveUpdate& update) noexcept;
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
 
     // commit.hpp
     void publish(Batch& batch, typename Batch::Builder& built, DeadList& trash) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
-    [[nodiscard]] bool agree(const Batch& batch, const Record& latest) const noexcept {
-        return !batch.require_all && batch.agrees_with(latest.tree);
-    }
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
     void fold_tallies(Batch& batch) noexcept;
     void move_base(Batch& batch, Record* to) noexcept {

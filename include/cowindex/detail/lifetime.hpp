@@ -13,7 +13,7 @@ Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&
         void operator()(Core* core) const noexcept { delete core; }
     };
     std::unique_ptr<Core, Delete> core(new Core(settings));
-    Batch batch(settings.allocator, core->metrics_);
+    Batch batch(settings.allocator, core->metrics_, settings.time_every);
     fill(*core, batch);
     batch.measure();
     batch.spare = core->new_record();
@@ -66,8 +66,7 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
     }
     if (nested) throw_nested_update();
     if (batch == nullptr) {
-        batch = new Batch(settings_.allocator, metrics_);
-        batch->time_every = settings_.time_every;
+        batch = new Batch(settings_.allocator, metrics_, settings_.time_every);
         Guard guard(lock_);
         open(batch);
     }
@@ -80,7 +79,7 @@ template <class Shard, class Policy>
 void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexcept {
     static constexpr std::size_t max_idle = 8;
     if (batch->has_changes()) metrics_.record_discard();
-    drop_edits(*batch);
+    batch->clear_edits();
     if (update != nullptr) tickets_.leave(update->ticket, lock_);
     std::string label; // freed after the lock
     bool keep = false;
@@ -122,13 +121,6 @@ template <class Shard, class Policy>
 void Core<Shard, Policy>::destroy_batch(Batch* batch) noexcept {
     if (batch->spare != nullptr) free_record(batch->spare);
     delete batch;
-}
-
-// Destroys a batch's shards. They may use the index themselves; no lock is held.
-template <class Shard, class Policy>
-void Core<Shard, Policy>::drop_edits(Batch& batch) noexcept {
-    const FreeingShards freeing;
-    batch.clear_edits();
 }
 
 // The last user is gone: no pins, no writers, no calls. Snapshots may be dropped meanwhile, by any

@@ -99,19 +99,7 @@ class NodePool {
         if (!holds(need)) allocate(need);
     }
 
-  private:
-    void allocate(NodeCount need) {
-        const NodeCount before{leaves_.count, inners_.count};
-        try {
-            while (leaves_.count < need.leaves) push(leaves_, make_object<Leaf<Shard>>(allocator_));
-            while (inners_.count < need.inners) push(inners_, make_object<Inner>(allocator_));
-        } catch (...) {
-            trim(before);
-            throw;
-        }
-    }
-
-  public:
+    [[nodiscard]] NodeCount stock() const noexcept { return {leaves_.count, inners_.count}; }
     [[nodiscard]] bool holds(NodeCount need) const noexcept {
         return leaves_.count >= need.leaves && inners_.count >= need.inners;
     }
@@ -158,6 +146,17 @@ class NodePool {
         Node* head = nullptr;
         std::size_t count = 0;
     };
+
+    void allocate(NodeCount need) {
+        const NodeCount before = stock();
+        try {
+            while (leaves_.count < need.leaves) push(leaves_, make_object<Leaf<Shard>>(allocator_));
+            while (inners_.count < need.inners) push(inners_, make_object<Inner>(allocator_));
+        } catch (...) {
+            trim(before);
+            throw;
+        }
+    }
 
     static void push(Stock& stock, Node* node) noexcept {
         node->next = stock.head;

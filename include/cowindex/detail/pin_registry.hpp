@@ -105,13 +105,15 @@ class PinRegistry {
 
     // Effect: remembers what each slot names. `skip` is the latest version: of no interest.
     void scan(const Publication<Record, Policy>& source, const Record* skip) noexcept {
-        seen_ = nullptr;
+        forget_scan();
+        if (!anyone()) return;
         for (Slot* slot = slots_; slot != nullptr; slot = slot->next) {
             slot->seen = slot->word.scan(source);
             if (slot->seen != nullptr && slot->seen != skip)
                 slot->next_seen = std::exchange(seen_, slot);
         }
     }
+    void forget_scan() noexcept { seen_ = nullptr; }
 
     // By the last scan.
     [[nodiscard]] bool is_pinned(const Record* record) const noexcept {
@@ -123,7 +125,7 @@ class PinRegistry {
     // Calls fn(slot) for each slot that the last scan found naming `record`.
     template <class Fn>
     void for_each_pin(const Record* record, Fn&& fn) const {
-        for (const Slot* slot = slots_; slot != nullptr; slot = slot->next)
+        for (const Slot* slot = seen_; slot != nullptr; slot = slot->next_seen)
             if (slot->seen == record) fn(*slot);
     }
 

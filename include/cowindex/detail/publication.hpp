@@ -1,10 +1,13 @@
 // The one place where versions become visible, are pinned, and are seen to be let go.
 //
 // Two words name the latest version: a raw pointer for readers that pin, and a shared_ptr for
-// snapshots. Every memory order of the protocol is in this file, numbered, with its partner and
-// with what goes wrong without it. "Asymmetric" means that the reclaimer runs
-// AsymmetricFence::heavy() between publishing and scanning; otherwise the four accesses marked (S)
-// are seq_cst, all of them, since any weaker choice of one lets a pin be missed.
+// snapshots. Every order of the protocol that is not the default, seq_cst, is in this file (and, for
+// the shared_ptr, in shared_cell.hpp), numbered, with its partner and with what goes wrong without.
+//
+// Four accesses are marked (S). The reader stores its slot (6) and then loads the latest version
+// again (7); the reclaimer has published a newer version (1) and then loads the slot (9). One of the
+// two must see the other's store. AsymmetricFence::heavy(), between (1) and (9), sees to that; where
+// it is not to be had all four are seq_cst, since any weaker choice of one lets a pin be missed.
 #pragma once
 
 #include <atomic>
@@ -36,8 +39,8 @@ class Publication {
     // The raw pointer first, then the owner. load() accepts an owner only where both agree, so a
     // thread that has pinned a version can never be given an older snapshot, nor the reverse.
     std::shared_ptr<const Record> publish(std::shared_ptr<const Record> owner) noexcept {
-        // (1) Release: pairs with (4) and (6); without it a reader could follow the pointer into a
-        // tree whose nodes are not written yet. (S): pairs with (5), (7).
+        // (1) Release: pairs with (5) and (7); without it a reader could follow the pointer into a
+        // tree whose nodes are not written yet. (S)
         store(latest_, owner.get());
         Policy::sync_point(SyncPoint::publish_between);
         return owner_.exchange(std::move(owner));
@@ -62,8 +65,9 @@ class Publication {
         for (int tries = 0;; ++tries) {
             std::shared_ptr<const Record> owner = owner_.load();
             Policy::sync_point(SyncPoint::snapshot_loaded);
-            // (4) Acquire: keeps this load after the owner's, or the pair could agree on a version
-            // that this thread has already seen replaced.
+            // (4) Acquire, as all loads of this word; the owner's load, an acquire itself, keeps
+            // this one behind it. If it came first, the pair could agree on a version that this
+            // thread has already seen replaced.
             if (latest_.load(std::memory_order_acquire) == owner.get()) return owner;
             if (tries < 64)
                 pause();
@@ -76,8 +80,7 @@ class Publication {
     template <class, class>
     friend class PinWord;
 
-    // The accesses marked (S). Branches, since an order that is not a constant costs as much as
-    // seq_cst always.
+    // (1) and (9). Branches, since an order that is not a constant costs as much as seq_cst always.
     void store(std::atomic<const Record*>& word, const Record* value) const noexcept {
         if (fence_.asymmetric())
             word.store(value, std::memory_order_release);
@@ -104,7 +107,7 @@ class PinWord {
     // Effect: this word names the latest version, which cannot be freed until clear().
     // *Progress* lock-free: repeats only if a version was published in between.
     [[nodiscard]] const Record* pin(const Source& source) noexcept {
-        // (6) Acquire: pairs with (1).
+        // (5) Acquire: pairs with (1).
         const Record* record = source.latest_.load(std::memory_order_acquire);
         if (source.fence_.asymmetric()) [[likely]]
             return settle<true>(source, record);
@@ -125,7 +128,7 @@ class PinWord {
 
     // What the reader may be using. For the reclaimer, after the barrier: compare, never follow.
     [[nodiscard]] const Record* scan(const Source& source) const noexcept {
-        // (9) Acquire: pairs with (7) and (8). (S).
+        // (9) Acquire: pairs with (6) and (8). (S)
         return source.load(word_);
     }
 
@@ -134,12 +137,12 @@ class PinWord {
     [[nodiscard]] const Record* settle(const Source& source, const Record* record) noexcept {
         for (;;) {
             Policy::sync_point(SyncPoint::pin_loaded);
-            // (7) Release, not relaxed: the reclaimer that reads this value must see the reads made
-            // under the pin that this word held before as finished. (S): pairs with (9).
+            // (6) Release, not relaxed: the reclaimer that reads this value must see the reads made
+            // under the pin that this word held before as finished. Pairs with (9). (S)
             word_.store(record, Asymmetric ? std::memory_order_release : std::memory_order_seq_cst);
             AsymmetricFence::light();
             Policy::sync_point(SyncPoint::pin_stored);
-            // (5) Acquire: pairs with (1). (S). If this still reads `record`, the store (7) came
+            // (7) Acquire: pairs with (1). (S) If this still reads `record`, the store (6) came
             // before the next publication, so whoever reclaims after that one sees it.
             const Record* again = source.latest_.load(
                 Asymmetric ? std::memory_order_acquire : std::memory_order_seq_cst);
@@ -183,7 +186,8 @@ class OwnerState {
         return (end_.fetch_or(orphaned, std::memory_order_acq_rel) & released) != 0;
     }
 
-    // For a record that is used again. (14) Relaxed: it is published by (1) afterwards.
+    // For a record that is used again. (14) Relaxed: its former owners are known to be gone by (12),
+    // the new ones come after (1).
     void reset() noexcept {
         expired_.store(false, std::memory_order_relaxed);
         end_.store(0, std::memory_order_relaxed);
