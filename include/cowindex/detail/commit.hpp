@@ -30,30 +30,51 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
                              : std::chrono::steady_clock::time_point{};
 
     batch.measure();
-    if (batch.spare == nullptr) {
+    if (batch.spare == nullptr) [[unlikely]] {
         Record* const record = new_record();
-        Guard guard(lock_);
+        const Guard guard(lock_);
         batch.spare = record;
     }
     batch.drop_vain_growth();
 
-    // The changes on another version than the base, built without the lock.
+    CommitOutcome outcome = CommitOutcome::committed;
+    Policy::sync_point(SyncPoint::commit_prepared);
+    Guard guard(lock_);
+    if (const Version latest = chain_.latest()->version; latest >= last_version) [[unlikely]] {
+        outcome = CommitOutcome::exhausted;
+    } else if (chain_.latest() == batch.base) [[likely]] {
+        publish(batch, batch.builder, guard);
+    } else {
+        guard.unlock();
+        outcome = commit_elsewhere(batch, ids);
+    }
+    version = batch.base->version;
+    if (timed) metrics_.record_commit_time(std::chrono::steady_clock::now() - start);
+    return outcome;
+}
+
+// Commits on another version than the batch's base: replays the changes there. A large batch is
+// first replayed without the lock, in the hope that nobody commits in between.
+template <class Shard, class Policy>
+COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
+                                                                  std::vector<ShardId>& ids) {
     struct Ahead {
-        explicit Ahead(Core& core, Batch& batch) : onto(core), built(onto.record->tree, batch.pool) {}
+        Ahead(Core& core, Batch& batch) : onto(core), built(onto.record->tree, batch.pool) {}
         Hold onto;
         typename Batch::Builder built;
     };
+    const auto refused = [&](const Record& latest) {
+        metrics_.record_conflict();
+        ids = conflicts(batch, latest);
+        return CommitOutcome::conflict;
+    };
+
     std::optional<Ahead> ahead;
-    if (batch.changes.checks() >= replay_ahead &&
-        batch.base != publication_.latest()) {
+    if (batch.changes.checks() >= replay_ahead) {
         ahead.emplace(*this, batch);
-        const Record& onto = *ahead->onto.record;
-        if (!batch.changes.agrees_with(onto.tree)) {
-            metrics_.record_conflict();
-            ids = conflicts(batch, onto);
-            return CommitOutcome::conflict;
-        }
-        batch.reserve_replay(onto.tree.height);
+        const ShardTree<Shard>& onto = ahead->onto.record->tree;
+        if (!batch.changes.agrees_with(onto)) return refused(*ahead->onto.record);
+        batch.reserve_replay(onto.height);
         batch.changes.replay(ahead->built);
     }
 
@@ -62,43 +83,42 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         Guard guard(lock_);
         Record* const latest = chain_.latest();
         if (latest->version >= last_version) return CommitOutcome::exhausted;
-        typename Batch::Builder replayed(latest->tree, batch.pool);
-        typename Batch::Builder* built = &replayed;
-        if (latest == batch.base) {
-            built = &batch.builder;
-        } else if (ahead.has_value() && latest == ahead->onto.record) {
-            built = &ahead->built;
-        } else if (!batch.changes.agrees_with(latest->tree)) {
+        if (ahead.has_value() && latest == ahead->onto.record) {
+            publish(batch, ahead->built, guard);
+            return CommitOutcome::committed;
+        }
+        if (!batch.changes.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
-            metrics_.record_conflict();
-            ids = conflicts(batch, *latest);
-            return CommitOutcome::conflict;
-        } else {
-            const unsigned height = latest->tree.height;
-            if (!batch.pool.holds(batch.changes.replay_need(height))) {
-                guard.unlock();
-                Policy::sync_point(SyncPoint::commit_retry);
-                ahead.reset();
-                batch.reserve_replay(height);
-                continue;
-            }
-            batch.changes.replay(replayed);
+            return refused(*latest);
         }
-        const NodeCount nodes = built->own_count();
-        Trash trash;
-        publish(batch, *built, trash.objects);
-        version = batch.base->version;
-        finish_commit(batch, guard, nodes, trash);
-        break;
+        const unsigned height = latest->tree.height;
+        if (batch.pool.holds(batch.changes.replay_need(height))) {
+            typename Batch::Builder built(latest->tree, batch.pool);
+            batch.changes.replay(built);
+            publish(batch, built, guard);
+            return CommitOutcome::committed;
+        }
+        guard.unlock();
+        Policy::sync_point(SyncPoint::commit_retry);
+        ahead.reset();
+        batch.reserve_replay(height);
     }
-    if (timed) metrics_.record_commit_time(std::chrono::steady_clock::now() - start);
-    return CommitOutcome::committed;
+}
+
+// The section. Effect: what `built` holds is the latest version, and the batch is based on it; lets
+// go of the lock and frees some garbage. Precondition: the lock is held.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
+                                  Guard<Lock>& guard) noexcept {
+    const NodeCount nodes = built.own_count();
+    Trash trash;
+    publish(batch, built, trash.objects);
+    finish_commit(batch, guard, nodes, trash);
 }
 
 // Effect: what `built` holds is the latest version, and the batch is based on it. What it replaced
 // is in `trash` where nobody can hold the version before, else on that version's dead list.
-// Precondition: the lock is held.
 template <class Shard, class Policy>
 void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
                                   DeadList& trash) noexcept {

@@ -191,7 +191,7 @@ class Core {
     static constexpr std::size_t barrier_bytes = std::size_t{4} << 20;
 
     // From how many changes on a batch whose base is out of date is replayed before the lock is
-    // taken, in the hope that nobody commits in between.
+    // taken.
     static constexpr std::size_t replay_ahead = 8;
 
     // What one commit frees at most, above twice what it retires itself.
@@ -212,6 +212,8 @@ class Core {
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
 
     // commit.hpp
+    [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids);
+    void publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
     void publish(Batch& batch, typename Batch::Builder& built, DeadList& trash) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;

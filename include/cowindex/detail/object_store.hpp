@@ -147,7 +147,7 @@ class NodePool {
         std::size_t count = 0;
     };
 
-    void allocate(NodeCount need) {
+    COWINDEX_COLD void allocate(NodeCount need) {
         const NodeCount before = stock();
         try {
             while (leaves_.count < need.leaves) push(leaves_, make_object<Leaf<Shard>>(allocator_));
