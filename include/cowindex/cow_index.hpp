@@ -1,6 +1,8 @@
 // The index itself: a handle to shards that many threads read and some change.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +29,8 @@ template <class Policy>
 struct Options {
     /// Allocates shards, tree nodes and version records.
     typename Policy::Allocator allocator{};
+    /// How much memory the index may hold; unlimited by default.
+    MemoryBudget budget{};
     /// The number of the first version.
     Version first_version = 0;
     /// Of how many clones and commits one is timed (reading the clock costs about 25 ns). Not 0.
@@ -129,6 +133,14 @@ class CowIndex {
     [[nodiscard]] std::size_t size() const { return core().latest()->tree.size; }
     [[nodiscard]] bool empty() const { return size() == 0; }
 
+    /// Effect: waits until version `version` or a later one is published, up to `timeout`. *Returns*
+    /// false if it was not. *Exceptions* `std::invalid_argument` for a negative timeout.
+    [[nodiscard]] bool wait_for_version(Version version, std::chrono::nanoseconds timeout) const {
+        if (timeout < std::chrono::nanoseconds(0))
+            detail::throw_negative_timeout("wait_for_version");
+        return core().wait_for(version, detail::deadline_after(timeout));
+    }
+
     // ---- writing -------------------------------------------------------------------------------
 
     /// *Returns* a writer based on the latest version. Clones nothing; constant time. While it is
@@ -153,10 +165,10 @@ class CowIndex {
         for (int tries = 1;; ++tries) {
             if constexpr (std::is_void_v<Result>) {
                 fn(scope.writer);
-                if (const CommitResult result = scope.writer.try_commit()) return result.version();
+                if (const CommitResult result = scope.writer.attempt()) return result.version();
             } else {
                 Result value = fn(scope.writer);
-                if (scope.writer.try_commit()) return value;
+                if (scope.writer.attempt()) return value;
             }
             scope.lost(tries);
             scope.again();
@@ -175,7 +187,7 @@ class CowIndex {
         UpdateScope scope(core());
         scope.writer.replace(id, std::move(shard));
         for (int tries = 1;; ++tries) {
-            if (const CommitResult result = scope.writer.try_commit()) return result.version();
+            if (const CommitResult result = scope.writer.attempt()) return result.version();
             scope.lost(tries);
             scope.core.retarget(scope.writer.batch());
             if (scope.writer.batch().changes[0].before == nullptr)
@@ -188,7 +200,7 @@ class CowIndex {
         Writer writer = this->writer();
         ShardId id = writer.append(std::move(shard));
         // Another writer may choose the same id for an insert() and commit first.
-        while (writer.batch().changes[0].before != nullptr || !writer.try_commit()) {
+        while (writer.batch().changes[0].before != nullptr || !writer.attempt()) {
             id = core().next_id();
             core().discard_but_box(writer.batch(), id);
         }
@@ -215,7 +227,7 @@ class CowIndex {
             writer.require_all(); // what others add meanwhile must go, too
             for (ShardId id = shards.size(); writer.tree().seek(id) != nullptr; ++id)
                 writer.erase(id);
-            const CommitResult result = writer.try_commit();
+            const CommitResult result = writer.attempt();
             if (result) {
                 shards.clear();
                 return result.version();
@@ -278,8 +290,19 @@ class CowIndex {
     [[nodiscard]] static Core* create(const Options& options, Fill&& fill) {
         if (options.time_every == 0)
             throw std::invalid_argument("cowindex: Options::time_every must be at least 1");
-        return Core::create({options.allocator, options.first_version, options.time_every},
-                            std::forward<Fill>(fill));
+        if (options.budget.soft_bytes == 0 || options.budget.hard_bytes == 0)
+            throw std::invalid_argument("cowindex: a MemoryBudget of 0 bytes admits nothing; leave "
+                                        "the limit out, or set what the index may hold");
+        if (options.budget.hard_bytes != MemoryBudget::unlimited &&
+            options.budget.soft_bytes != MemoryBudget::unlimited &&
+            options.budget.soft_bytes > options.budget.hard_bytes)
+            throw std::invalid_argument(
+                "cowindex: MemoryBudget::soft_bytes (" + std::to_string(options.budget.soft_bytes) +
+                ") is above hard_bytes (" + std::to_string(options.budget.hard_bytes) + ")");
+        typename Core::Settings settings{options.allocator, options.first_version,
+                                         options.time_every, options.budget};
+        settings.budget.soft_bytes = std::min(settings.budget.soft_bytes, settings.budget.hard_bytes);
+        return Core::create(settings, std::forward<Fill>(fill));
     }
 
     [[nodiscard]] Core& core() const {

@@ -1,61 +1,28 @@
-// Counters and gauges. All atomics here are relaxed: they count, they order nothing.
+// Counters, gauges and durations of what an index does.
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 
+#include <cowindex/detail/counter.hpp>
+#include <cowindex/detail/latency_histogram.hpp>
 #include <cowindex/version.hpp>
 
 namespace cowindex {
 
-namespace detail {
-
-// A number that any thread may read at any time. (1) Relaxed throughout: no other memory is
-// published through it; a reader learns a recent value, never more.
-class Counter {
-  public:
-    Counter() = default;
-    Counter(const Counter&) = delete;
-    Counter& operator=(const Counter&) = delete;
-
-    // Any number of threads may add.
-    void add(std::uint64_t n = 1) noexcept { value_.fetch_add(n, std::memory_order_relaxed); }
-    void subtract(std::uint64_t n = 1) noexcept { value_.fetch_sub(n, std::memory_order_relaxed); }
-
-    // Callers take turns by other means (one thread, or a lock): no locked instruction.
-    void add_alone(std::uint64_t n = 1) noexcept { set(read() + n); }
-    void subtract_alone(std::uint64_t n = 1) noexcept { set(read() - n); }
-    void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
-    void raise_alone(std::uint64_t n) noexcept {
-        if (n > read()) set(n);
-    }
-
-    [[nodiscard]] std::uint64_t read() const noexcept {
-        return value_.load(std::memory_order_relaxed);
-    }
-
-    std::uint64_t take_alone() noexcept {
-        const std::uint64_t n = read();
-        set(0);
-        return n;
-    }
-
-  private:
-    std::atomic<std::uint64_t> value_{0};
-};
-
-} // namespace detail
-
-/// Collects what an index does: nothing but atomic counters. An index owns one and fills in the
-/// gauges that only it knows; a program may also use one on its own.
+/// Collects what an index does: nothing but atomic counters and fixed-size histograms. An index
+/// owns one and fills in the gauges that only it knows; a program may also use one on its own.
 ///
-/// *Thread safety* every member but record_turn(), from any thread. *Progress* wait-free. *Allocation* none.
+/// Nothing is ever reset, so that several observers do not disturb each other: `delta()` of two
+/// readings tells what happened between them.
+///
+/// *Thread safety* every member but record_turn(), from any thread. *Progress* reading is
+/// wait-free, recording is too, but for durations: lock-free. *Allocation* none.
 class CowMetrics {
   public:
-    /// A plain copy of everything, taken counter by counter (not at one instant).
+    /// A plain copy of everything, taken counter by counter (not at one instant). All zero at
+    /// first.
     struct Values {
         // Gauges of the index; zero in a collector used on its own.
         std::uint64_t active_readers = 0;  ///< pinned readers and live snapshots
@@ -76,18 +43,33 @@ class CowMetrics {
         std::uint64_t retries = 0;          ///< runs of update() after a conflict
         std::uint64_t reclaimed_bytes = 0;  ///< bytes of old versions freed
 
-        // Means over the sampled operations; zero when nothing was sampled.
+        // Durations of the sampled operations; zero when nothing was sampled. Percentiles are off
+        // by at most a thirty-second, the rest is exact. The two sums are counters.
+        std::uint64_t clone_time_samples = 0;
+        std::chrono::nanoseconds clone_time_total{}; ///< of the samples
         std::chrono::nanoseconds average_clone_time{};
+        std::chrono::nanoseconds clone_time_min{};
+        std::chrono::nanoseconds clone_time_p50{};
+        std::chrono::nanoseconds clone_time_p90{};
+        std::chrono::nanoseconds clone_time_p99{};
+        std::chrono::nanoseconds clone_time_max{};
+        std::uint64_t commit_time_samples = 0;
+        std::chrono::nanoseconds commit_time_total{}; ///< of the samples
         std::chrono::nanoseconds average_commit_time{};
+        std::chrono::nanoseconds commit_time_min{};
+        std::chrono::nanoseconds commit_time_p50{};
+        std::chrono::nanoseconds commit_time_p90{};
+        std::chrono::nanoseconds commit_time_p99{};
+        std::chrono::nanoseconds commit_time_max{};
     };
 
     void record_clones(std::uint64_t shards, std::uint64_t bytes) noexcept {
         clone_operations_.add(shards);
         bytes_cloned_.add(bytes);
     }
-    void record_clone_time(std::chrono::nanoseconds time) noexcept { clone_time_.add(time); }
+    void record_clone_time(std::chrono::nanoseconds time) noexcept { clone_time_.record(time); }
     void record_commits(std::uint64_t versions) noexcept { commits_.add(versions); }
-    void record_commit_time(std::chrono::nanoseconds time) noexcept { commit_time_.add(time); }
+    void record_commit_time(std::chrono::nanoseconds time) noexcept { commit_time_.record(time); }
     void record_conflict() noexcept { conflicts_.add(); }
     void record_discard() noexcept { discards_.add(); }
     void record_retry() noexcept { retries_.add(); }
@@ -108,8 +90,16 @@ class CowMetrics {
         reclaimed_bytes_.add_alone(turn.bytes_reclaimed);
     }
 
-    /// *Returns* the counters and means; the gauges are zero.
+    /// *Returns* the counters and durations; the gauges are zero.
     [[nodiscard]] Values values() const noexcept {
+        Values v = counts();
+        read_times(v);
+        return v;
+    }
+
+    /// *Returns* the counters alone: a few nanoseconds, where the histograms take some
+    /// microseconds.
+    [[nodiscard]] Values counts() const noexcept {
         Values v;
         v.clone_operations = clone_operations_.read();
         v.bytes_cloned = bytes_cloned_.read();
@@ -118,29 +108,32 @@ class CowMetrics {
         v.discards = discards_.read();
         v.retries = retries_.read();
         v.reclaimed_bytes = reclaimed_bytes_.read();
-        v.average_clone_time = clone_time_.mean();
-        v.average_commit_time = commit_time_.mean();
         return v;
     }
 
+    /// Effect: fills in the durations and their samples.
+    void read_times(Values& v) const noexcept {
+        const auto clones = clone_time_.read();
+        v.clone_time_samples = clones.count();
+        v.clone_time_total = clones.total();
+        v.average_clone_time = clones.mean();
+        v.clone_time_min = clones.min();
+        v.clone_time_p50 = clones.percentile(0.5);
+        v.clone_time_p90 = clones.percentile(0.9);
+        v.clone_time_p99 = clones.percentile(0.99);
+        v.clone_time_max = clones.max();
+        const auto commits = commit_time_.read();
+        v.commit_time_samples = commits.count();
+        v.commit_time_total = commits.total();
+        v.average_commit_time = commits.mean();
+        v.commit_time_min = commits.min();
+        v.commit_time_p50 = commits.percentile(0.5);
+        v.commit_time_p90 = commits.percentile(0.9);
+        v.commit_time_p99 = commits.percentile(0.99);
+        v.commit_time_max = commits.max();
+    }
+
   private:
-    class MeanTime {
-      public:
-        void add(std::chrono::nanoseconds time) noexcept {
-            total_.add(static_cast<std::uint64_t>(std::max<std::int64_t>(time.count(), 0)));
-            samples_.add();
-        }
-        [[nodiscard]] std::chrono::nanoseconds mean() const noexcept {
-            const std::uint64_t samples = samples_.read();
-            return std::chrono::nanoseconds(
-                samples == 0 ? 0 : static_cast<std::int64_t>(total_.read() / samples));
-        }
-
-      private:
-        detail::Counter total_;
-        detail::Counter samples_;
-    };
-
     detail::Counter clone_operations_;
     detail::Counter bytes_cloned_;
     detail::Counter commits_;
@@ -148,8 +141,34 @@ class CowMetrics {
     detail::Counter discards_;
     detail::Counter retries_;
     detail::Counter reclaimed_bytes_;
-    MeanTime clone_time_;
-    MeanTime commit_time_;
+    detail::LatencyHistogram clone_time_;
+    detail::LatencyHistogram commit_time_;
 };
+
+/// *Returns* what happened between two readings of one index: counters are subtracted, and the
+/// averages are those of the time between. Gauges, minima, percentiles and maxima are those of
+/// `newer`: they say how things are by then, not what changed. A counter that is lower in `newer`
+/// (the readings were swapped, or are of two indexes) gives zero.
+[[nodiscard]] inline CowMetrics::Values delta(const CowMetrics::Values& newer,
+                                              const CowMetrics::Values& older) noexcept {
+    using Values = CowMetrics::Values;
+    Values between = newer;
+    for (std::uint64_t Values::* counter :
+         {&Values::clone_operations, &Values::bytes_cloned, &Values::commits, &Values::conflicts,
+          &Values::discards, &Values::retries, &Values::reclaimed_bytes,
+          &Values::clone_time_samples, &Values::commit_time_samples})
+        between.*counter = newer.*counter - std::min(newer.*counter, older.*counter);
+    for (std::chrono::nanoseconds Values::* total :
+         {&Values::clone_time_total, &Values::commit_time_total})
+        between.*total = newer.*total - std::min(newer.*total, older.*total);
+
+    const auto average = [](std::chrono::nanoseconds total, std::uint64_t samples) {
+        return samples == 0 ? std::chrono::nanoseconds(0)
+                            : total / static_cast<std::int64_t>(samples);
+    };
+    between.average_clone_time = average(between.clone_time_total, between.clone_time_samples);
+    between.average_commit_time = average(between.commit_time_total, between.commit_time_samples);
+    return between;
+}
 
 } // namespace cowindex

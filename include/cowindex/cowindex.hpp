@@ -7,6 +7,7 @@
 #include <cowindex/memory.hpp>       // MemoryStats, PinInfo
 #include <cowindex/cow_metrics.hpp>  // CowMetrics: counters and gauges
 #include <cowindex/snapshot.hpp>     // Snapshot: an owned version
+#include <cowindex/diff.hpp>         // diff: what changed from one snapshot to another
 #include <cowindex/reader.hpp>       // Reader, View: scoped pins, the fast way to read
 #include <cowindex/index_writer.hpp> // IndexWriter, CommitResult: edits and their publication
 #include <cowindex/cow_index.hpp>    // CowIndex: start here

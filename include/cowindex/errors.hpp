@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <cowindex/memory.hpp>
 #include <cowindex/version.hpp>
 
 namespace cowindex {
@@ -30,6 +31,27 @@ class ConflictError : public std::runtime_error {
     std::shared_ptr<const std::vector<ShardId>> shards_;
 };
 
+/// Thrown by a commit that would leave the index above `MemoryBudget::hard_bytes` even after all that
+/// nobody holds was freed. The writer keeps its edits and can commit once a holder has let go.
+class MemoryBudgetError : public std::runtime_error {
+  public:
+    MemoryBudgetError(const std::string& message, std::size_t budget_bytes,
+                      std::size_t needed_bytes, std::size_t retained_bytes)
+        : std::runtime_error(message), budget_bytes_(budget_bytes), needed_bytes_(needed_bytes),
+          retained_bytes_(retained_bytes) {}
+
+    [[nodiscard]] std::size_t budget_bytes() const noexcept { return budget_bytes_; }
+    /// What the index would have held after the commit.
+    [[nodiscard]] std::size_t needed_bytes() const noexcept { return needed_bytes_; }
+    /// What of that only older versions hold.
+    [[nodiscard]] std::size_t retained_bytes() const noexcept { return retained_bytes_; }
+
+  private:
+    std::size_t budget_bytes_;
+    std::size_t needed_bytes_;
+    std::size_t retained_bytes_;
+};
+
 namespace detail {
 
 [[noreturn]] inline void throw_absent(ShardId id, ShardId id_bound) {
@@ -49,6 +71,19 @@ namespace detail {
 
 [[noreturn]] inline void throw_version_limit() {
     throw std::overflow_error("cowindex: version numbers are used up (the last is 2^64 - 2)");
+}
+
+[[noreturn]] inline void throw_negative_timeout(const char* where) {
+    throw std::invalid_argument(std::string("cowindex: ") + where +
+                                "(): the timeout is negative; use zero for a single try");
+}
+
+// The moment `timeout` from now, or the end of time where that is later.
+[[nodiscard]] inline std::chrono::steady_clock::time_point
+deadline_after(std::chrono::nanoseconds timeout) {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point now = Clock::now();
+    return timeout > Clock::time_point::max() - now ? Clock::time_point::max() : now + timeout;
 }
 
 [[noreturn]] inline void throw_moved_from(const char* what) {
@@ -73,6 +108,26 @@ namespace detail {
     message += " since this writer's base version; discard() and edit again, revert() those "
                "shards and rebase(), or let update() retry";
     throw ConflictError(message, std::move(shards));
+}
+
+[[noreturn]] inline void throw_over_budget(std::size_t budget, std::size_t needed,
+                                           std::size_t retained, const PinInfo* oldest) {
+    std::string message = "cowindex: the memory budget is " + std::to_string(budget) +
+                          " bytes; after this commit the index would hold " +
+                          std::to_string(needed) + ", of which " + std::to_string(retained) +
+                          " only because older versions are held";
+    if (oldest != nullptr) {
+        using std::chrono::duration_cast;
+        using std::chrono::milliseconds;
+        message += "; the oldest, version " + std::to_string(oldest->version) + ", by " +
+                   std::to_string(oldest->holders) + " holder(s)";
+        for (std::size_t i = 0; i < oldest->labels.size() && i < 3; ++i)
+            message += (i == 0 ? " '" : ", '") + oldest->labels[i] + "'";
+        message += " for " + std::to_string(duration_cast<milliseconds>(oldest->age).count()) +
+                   " ms, alone holds " + std::to_string(oldest->retained_bytes);
+    }
+    message += "; let go of old versions and commit again, or raise MemoryBudget::hard_bytes";
+    throw MemoryBudgetError(message, budget, needed, retained);
 }
 
 } // namespace detail

@@ -1,10 +1,13 @@
 // Edits to an index: made in private, published all at once.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -21,6 +24,7 @@ enum class CommitStatus : std::uint8_t {
     committed, ///< a new version was published
     unchanged, ///< there was nothing to publish
     conflict,  ///< another commit changed a shard that this writer changed or required
+    over_budget, ///< the index would exceed its hard memory limit
 };
 
 /// What became of a `try_commit()`.
@@ -155,30 +159,55 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
 
     /// Effect: publishes every change at once, synchronously. *Returns* the new version; without
     /// changes it publishes nothing and returns the latest. *Exceptions* `ConflictError` naming the
-    /// shards that others changed since the base version; the edits are kept. *Complexity*
-    /// proportional to the shards touched; independent of how many there are. *Progress* takes a
-    /// lock for the publication alone; clones, destructors and `Policy::bytes` run without it.
+    /// shards that others changed since the base version, `MemoryBudgetError` where the index would
+    /// exceed its hard limit; the edits are kept. *Complexity* proportional to the shards touched;
+    /// independent of how many there are. *Progress* takes a lock for the publication alone; clones,
+    /// destructors and `Policy::bytes` run without it.
     Version commit() {
-        CommitResult result = try_commit();
+        CommitResult result = attempt();
         if (!result) detail::throw_conflict(result.conflicts());
         return result.version();
     }
 
-    /// As `commit`, but a conflict is returned, not thrown.
+    /// As `commit`, but waits up to `timeout` for room within the memory budget. Looks again with
+    /// growing pauses of up to a few milliseconds, since letting go of a version notifies nobody. A
+    /// conflict ends it at once. *Exceptions* as `commit`, and `std::invalid_argument` for a
+    /// negative timeout.
+    Version commit_for(std::chrono::nanoseconds timeout) {
+        if (timeout < std::chrono::nanoseconds(0)) detail::throw_negative_timeout("commit_for");
+        return commit_until(detail::deadline_after(timeout));
+    }
+
+    /// As `commit_for`, up to a moment.
+    Version commit_until(std::chrono::steady_clock::time_point deadline) {
+        static constexpr std::chrono::microseconds longest_pause{5000};
+        for (std::chrono::microseconds pause{50};; pause = std::min(pause * 2, longest_pause)) {
+            const CommitResult result = try_commit();
+            if (result) return result.version();
+            if (result.status() == CommitStatus::conflict)
+                detail::throw_conflict(result.conflicts());
+            const auto now = std::chrono::steady_clock::now();
+            if (now >= deadline) core_->throw_over_budget(batch());
+            std::this_thread::sleep_for(
+                std::min<std::chrono::nanoseconds>(pause, deadline - now));
+        }
+    }
+
+    /// As `commit`, but a conflict or a lack of room is returned, not thrown.
     [[nodiscard]] CommitResult try_commit() {
         Batch& edits = batch();
         std::vector<ShardId> conflicts;
         Version version = edits.base->version;
         const detail::Ticket* ticket = update_ == nullptr ? nullptr : &update_->ticket;
+        CommitStatus status = CommitStatus::committed;
         switch (core_->commit(edits, ticket, version, conflicts)) {
         case detail::CommitOutcome::committed: break;
-        case detail::CommitOutcome::unchanged:
-            return {CommitStatus::unchanged, version, {}};
-        case detail::CommitOutcome::conflict:
-            return {CommitStatus::conflict, edits.base->version, std::move(conflicts)};
+        case detail::CommitOutcome::unchanged: status = CommitStatus::unchanged; break;
+        case detail::CommitOutcome::conflict: status = CommitStatus::conflict; break;
+        case detail::CommitOutcome::over_budget: status = CommitStatus::over_budget; break;
         case detail::CommitOutcome::exhausted: detail::throw_version_limit();
         }
-        return {CommitStatus::committed, version, {}};
+        return {status, version, std::move(conflicts)};
     }
 
     /// Effect: moves the writer with its edits to the latest version. *Exceptions* `ConflictError`
@@ -206,6 +235,13 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
 
     IndexWriter(Core& core, Batch* batch, typename Core::ActiveUpdate* update) noexcept
         : core_(&core), batch_(batch), update_(update) {}
+
+    // As try_commit(), but only a conflict is returned.
+    [[nodiscard]] CommitResult attempt() {
+        CommitResult result = try_commit();
+        if (result.status() == CommitStatus::over_budget) core_->throw_over_budget(batch());
+        return result;
+    }
 
     [[nodiscard]] Batch& batch() {
         if (batch_ == nullptr) detail::throw_moved_from("IndexWriter");

@@ -2,8 +2,13 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
+#include <limits>
+#include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <cowindex/version.hpp>
@@ -28,11 +33,46 @@ struct MemoryStats {
     }
 };
 
+/// Anything that can be called with a `const MemoryStats&`; empty by default. Copies share it.
+class PressureCallback {
+  public:
+    PressureCallback() = default;
+
+    template <class Fn>
+        requires(!std::same_as<std::remove_cvref_t<Fn>, PressureCallback> &&
+                 std::invocable<std::decay_t<Fn>&, const MemoryStats&>)
+    PressureCallback(Fn&& fn) // NOLINT(google-explicit-constructor): a lambda is what it is for
+        : object_(std::make_shared<std::decay_t<Fn>>(std::forward<Fn>(fn))),
+          call_([](void* object, const MemoryStats& stats) {
+              (*static_cast<std::decay_t<Fn>*>(object))(stats);
+          }) {}
+
+    explicit operator bool() const noexcept { return call_ != nullptr; }
+    void operator()(const MemoryStats& stats) const { call_(object_.get(), stats); }
+
+  private:
+    std::shared_ptr<void> object_;
+    void (*call_)(void*, const MemoryStats&) = nullptr;
+};
+
+/// How much memory an index may hold: live, retained and reclaimable bytes together.
+struct MemoryBudget {
+    static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+
+    /// Past this a commit frees all it can, without the usual bound, and calls `on_pressure`.
+    std::size_t soft_bytes = unlimited;
+    /// A commit that would end above this even so is refused with `MemoryBudgetError`.
+    std::size_t hard_bytes = unlimited;
+    /// Called by a committing thread before it publishes, outside any lock, at most once for each
+    /// crossing of `soft_bytes`. May use the index. What it throws passes through the commit.
+    PressureCallback on_pressure{};
+};
+
 /// One version that is no longer the latest and that somebody still holds.
 struct PinInfo {
     Version version = 0;
     std::size_t holders = 0;          ///< pinned readers, snapshots and open writers
-    std::vector<std::string> labels;  ///< of the readers and writers among them that have one
+    std::vector<std::string> labels;  ///< of the holders that have one
     std::chrono::nanoseconds age{};   ///< time since it stopped being the latest
     std::size_t retained_bytes = 0;   ///< exactly what would be freed if it alone were let go
 };

@@ -1,9 +1,11 @@
 // The fast way to read: a slot of one's own, and scoped pins on the latest version.
 #pragma once
 
+#include <chrono>
 #include <utility>
 
 #include <cowindex/detail/core.hpp>
+#include <cowindex/errors.hpp>
 #include <cowindex/detail/reading.hpp>
 #include <cowindex/policy.hpp>
 #include <cowindex/snapshot.hpp>
@@ -92,6 +94,15 @@ class Reader {
     [[nodiscard]] View<Shard, Policy> pin() {
         if (slot_ == nullptr) detail::throw_moved_from("Reader");
         return View<Shard, Policy>(slot_);
+    }
+
+    /// Effect: waits until something newer than version `seen` is published, up to `timeout`.
+    /// *Returns* false if nothing was. *Exceptions* `std::invalid_argument` for a negative timeout;
+    /// as `pin()`.
+    [[nodiscard]] bool wait_for_newer(Version seen, std::chrono::nanoseconds timeout) {
+        if (slot_ == nullptr) detail::throw_moved_from("Reader");
+        if (timeout < std::chrono::nanoseconds(0)) detail::throw_negative_timeout("wait_for_newer");
+        return slot_->core->wait_for(seen + 1, detail::deadline_after(timeout));
     }
 
   private:

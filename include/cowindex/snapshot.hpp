@@ -11,6 +11,10 @@
 
 namespace cowindex {
 
+namespace detail {
+struct SnapshotPair; // diff.hpp compares the trees
+}
+
 /// One version of an index, held for as long as the snapshot lives. Reading interface: see
 /// `ShardReading` (size, id_bound, contains, operator[], at, find, iteration, items, range).
 ///
@@ -62,6 +66,7 @@ class Snapshot : public ShardReading<Snapshot<Shard, Policy>, Shard> {
     friend class CowIndex;
     template <class, class>
     friend class View;
+    friend struct detail::SnapshotPair;
     friend struct detail::TestAccess;
 
     explicit Snapshot(Owner record) noexcept : record_(std::move(record)) {

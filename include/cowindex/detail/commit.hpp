@@ -36,12 +36,16 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         batch.spare = record;
     }
     batch.drop_vain_growth();
+    if (settings_.has_budget()) [[unlikely]]
+        make_room(batch);
 
     CommitOutcome outcome = CommitOutcome::committed;
     Policy::sync_point(SyncPoint::commit_prepared);
     Guard guard(lock_);
     if (const Version latest = chain_.latest()->version; latest >= last_version) [[unlikely]] {
         outcome = CommitOutcome::exhausted;
+    } else if (!fits(batch)) [[unlikely]] {
+        outcome = CommitOutcome::over_budget;
     } else if (chain_.latest() == batch.base) [[likely]] {
         publish(batch, batch.builder, guard);
     } else {
@@ -83,6 +87,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
         Guard guard(lock_);
         Record* const latest = chain_.latest();
         if (latest->version >= last_version) return CommitOutcome::exhausted;
+        if (!fits(batch)) return CommitOutcome::over_budget;
         if (ahead.has_value() && latest == ahead->onto.record) {
             publish(batch, ahead->built, guard);
             return CommitOutcome::committed;
@@ -172,7 +177,10 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     batch.unlinked.set(trash.bytes());
     peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes() + trash.bytes());
     batch.spare = chain_.take_record();
+    const bool awaited = waiters_ != 0;
     guard.unlock();
+    if (awaited) [[unlikely]]
+        announce();
 
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch.pool);

@@ -10,8 +10,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -31,7 +33,7 @@
 
 namespace cowindex::detail {
 
-enum class CommitOutcome : std::uint8_t { committed, unchanged, conflict, exhausted };
+enum class CommitOutcome : std::uint8_t { committed, unchanged, conflict, over_budget, exhausted };
 
 struct TestAccess; // the library's own tests look inside
 
@@ -51,6 +53,12 @@ class Core {
         Allocator allocator;
         Version first_version;
         std::uint64_t time_every;
+        MemoryBudget budget;
+
+        [[nodiscard]] bool has_budget() const noexcept {
+            return budget.soft_bytes != MemoryBudget::unlimited ||
+                   budget.hard_bytes != MemoryBudget::unlimited;
+        }
     };
 
     // A running update(): at most one for each thread and index.
@@ -146,7 +154,15 @@ class Core {
     void lost_try(const Batch& batch, ActiveUpdate& update, int tries);
     void end_update(ActiveUpdate& update) noexcept;
 
+    // ---- waiting -----------------------------------------------------------------------------
+
+    // Effect: waits until the latest version is at least `version`. False: the deadline came first.
+    [[nodiscard]] bool wait_for(Version version, std::chrono::steady_clock::time_point deadline);
+
     // ---- memory ------------------------------------------------------------------------------
+
+    // Throws what a commit of this batch, refused as over_budget, is to be told.
+    [[noreturn]] void throw_over_budget(Batch& batch);
 
     // Effect: frees all that nobody can reach. Returns the bytes.
     std::size_t reclaim();
@@ -211,6 +227,17 @@ class Core {
     void forget_update(ActiveUpdate& update) noexcept;
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
 
+    // budget.hpp
+    void make_room(Batch& batch);
+    [[nodiscard]] bool fits(const Batch& batch) const noexcept {
+        return !settings_.has_budget() || needed_bytes(batch) <= settings_.budget.hard_bytes;
+    }
+    [[nodiscard]] std::size_t needed_bytes(const Batch& batch) const noexcept {
+        const std::size_t most = chain_.total_bytes() + batch.uncommitted_bytes() + sizeof(Record);
+        return most - std::min(most, batch.room_expected);
+    }
+    [[nodiscard]] bool only_batch_holds_latest(const Batch& batch);
+
     // commit.hpp
     [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids);
     void publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
@@ -218,6 +245,7 @@ class Core {
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
     void fold_tallies(Batch& batch) noexcept;
+    void announce() noexcept;
     void move_base(Batch& batch, Record* to) noexcept {
         if (batch.base != nullptr) --batch.base->writers;
         if (to != nullptr) ++to->writers;
@@ -245,7 +273,12 @@ class Core {
     std::size_t idle_count_ = 0;
     ActiveUpdate* updates_ = nullptr;
     std::size_t peak_bytes_ = 0;
+    bool under_pressure_ = false; // past the soft limit, and on_pressure was called
+    std::size_t waiters_ = 0;     // threads in wait_for()
     std::size_t barrier_versions_ = barrier_min_versions;
+
+    std::mutex news_mutex_; // never taken while lock_ is held; lock_ may be taken while it is
+    std::condition_variable news_;
 
     alignas(line_pair) std::atomic<ShardId> sequence_{0};
     TicketLine<Policy> tickets_;
@@ -260,6 +293,7 @@ class Core {
 
 } // namespace cowindex::detail
 
+#include <cowindex/detail/budget.hpp>   // IWYU pragma: keep
 #include <cowindex/detail/commit.hpp>   // IWYU pragma: keep
 #include <cowindex/detail/lifetime.hpp> // IWYU pragma: keep
 #include <cowindex/detail/reclaim.hpp>  // IWYU pragma: keep

@@ -19,7 +19,7 @@ struct ReaderSlot {
         : source(&its_source), core(&its_core) {}
 
     // Effect: pins the latest version, or repeats the outermost pin. *Progress* lock-free.
-    // An outermost pin and its end write one word each: what more they wrote would cost as much.
+    // Written so that no pin has to wait for what the one before has stored.
     [[nodiscard]] const Record* pin() noexcept {
         if (const Record* outermost = word.own(); outermost != nullptr) [[unlikely]] {
             nested += one_pin;
@@ -30,12 +30,16 @@ struct ReaderSlot {
 
     // Returns true when the slot itself is to be given back: its reader is gone.
     [[nodiscard]] bool unpin() noexcept {
-        if (nested >= one_pin) [[unlikely]] {
+        if (nested == 0) [[likely]] {
+            word.clear();
+            return false;
+        }
+        if (nested >= one_pin) {
             nested -= one_pin;
             return false;
         }
         word.clear();
-        return nested != 0;
+        return true;
     }
 
     // By the reader's end. Returns true when no view is left, so that the slot is to be given back;

@@ -160,6 +160,15 @@ class TreeBuilder {
         own_count_ = std::exchange(other.own_count_, {});
     }
 
+    // The published nodes that the new tree does not share.
+    [[nodiscard]] std::size_t replaced_bytes() const noexcept {
+        std::size_t bytes = 0;
+        for (const Node* node = own_nodes_; node != nullptr;
+             node = static_cast<const Node*>(node->next))
+            if (node->origin != nullptr) bytes += node->origin->bytes();
+        return bytes;
+    }
+
     [[nodiscard]] std::size_t own_bytes() const noexcept { return own_bytes_; }
     [[nodiscard]] NodeCount own_count() const noexcept { return own_count_; }
 
@@ -187,7 +196,7 @@ class TreeBuilder {
 
     void grow(unsigned height) noexcept {
         if (tree_.root == nullptr) {
-            tree_.height = std::max(tree_.height, height);
+            tree_.set_height(std::max(tree_.height, height));
             return;
         }
         while (tree_.height < height) {
@@ -197,7 +206,7 @@ class TreeBuilder {
             root->used = root->extent = 1;
             remember(root, nullptr);
             tree_.root = root;
-            ++tree_.height;
+            tree_.set_height(tree_.height + 1);
         }
     }
 

@@ -213,6 +213,14 @@ class WriteBatch {
         update_gauge();
     }
 
+    // The bytes that the commit will replace where the base is still the latest version.
+    [[nodiscard]] std::size_t replaced_bytes() const noexcept {
+        std::size_t bytes = builder.replaced_bytes();
+        for (const auto& change : changes)
+            if (change.before != nullptr) bytes += change.before->bytes();
+        return bytes;
+    }
+
     // ---- gauges ------------------------------------------------------------------------------
 
     [[nodiscard]] std::size_t uncommitted_bytes() const noexcept {
@@ -323,6 +331,7 @@ class WriteBatch {
     SampleTimer commit_timer;
     std::size_t retired_count = 0; // by the last commit
     std::size_t retired_bytes = 0;
+    std::size_t room_expected = 0; // bytes that the next commit will set free at once
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the writer ends; until then metrics() adds them up.
