@@ -23,9 +23,13 @@ enum class SyncPoint : std::uint8_t {
     commit_published,  ///< both are published (lock held)
     reclaim_barrier,   ///< the horizon is read, the barrier has not run
     reclaim_scanned,   ///< slots are read, owners are not (lock held)
+    reclaim_letting_go, ///< our owner of a version seems to be the last, or was just dropped (lock
+                        ///< held)
     reclaim_unlinked,  ///< garbage is unlinked, about to be freed, no lock held
     teardown_closing,  ///< the last user is gone, the owners are about to be dropped
+    teardown_counted,  ///< a record is counted as a survivor, not yet told to report its death
     teardown_survivor, ///< a record died in a closed index
+    owner_released,    ///< a record's last owner is gone, its memory is about to be given up
     ticket_wait,       ///< a committer gives way to an update that waits longer
 };
 

@@ -25,7 +25,7 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         return CommitOutcome::unchanged;
     }
     tickets_.give_way(batch.changes, mine, lock_);
-    const bool timed = batch.commit_timer.due(settings_.time_every);
+    const bool timed = Policy::timing && batch.commit_timer.due(settings_.time_every);
     const auto start = timed ? std::chrono::steady_clock::now()
                              : std::chrono::steady_clock::time_point{};
 
@@ -183,7 +183,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
         announce();
 
     batch.forget_edits(batch.base->tree);
-    free_garbage(trash, &batch.pool);
+    free_garbage(trash, &batch);
     batch.pool.fit(nodes);
     batch.update_gauge();
     batch.unlinked.set(0);

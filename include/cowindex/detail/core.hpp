@@ -72,6 +72,8 @@ class Core {
     template <class Fill>
     [[nodiscard]] static Core* create(const Settings& settings, Fill&& fill);
 
+    static void sync_point(SyncPoint where) noexcept { Policy::sync_point(where); }
+
     // ---- users -------------------------------------------------------------------------------
 
     void add_user() noexcept { users_.add(); }
@@ -258,7 +260,7 @@ class Core {
     void sort_superseded(Version horizon) noexcept;
     void collect_unheld(Guard<Lock>& guard);
     void settle_all(Guard<Lock>& guard);
-    void free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept;
+    void free_garbage(Trash& trash, Batch* reuse) noexcept;
     [[nodiscard]] MemoryStats stats_locked() noexcept;
 
     Settings settings_;

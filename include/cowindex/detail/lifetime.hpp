@@ -134,6 +134,7 @@ void Core<Shard, Policy>::close() noexcept {
     chain_.for_each_record([this](Record& record) {
         record.owner.reset();
         survivors_.add();
+        Policy::sync_point(SyncPoint::teardown_counted);
         if (record.owners.orphan()) static_cast<void>(survivors_.drop()); // ours is still there
     });
     sort_superseded(unborn);

@@ -10,6 +10,14 @@
 
 #include <cowindex/detail/shard_tree.hpp>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define COWINDEX_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define COWINDEX_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 namespace cowindex::detail {
 
 template <class T, class Allocator>
@@ -74,6 +82,61 @@ void destroy_node(const Allocator& allocator, Node* node) noexcept {
     else
         destroy_object(allocator, static_cast<Inner*>(node));
 }
+
+// A writer's stock of memory for shards: a commit frees what the next one needs. Used by one thread
+// at a time. Without it two writers free each other's shards, which general allocators handle badly
+// (measured: 2 to 3 times slower).
+template <class Box, class Allocator>
+class BoxPool {
+  public:
+    explicit BoxPool(const Allocator& allocator) : allocator_(allocator) {}
+    BoxPool(const BoxPool&) = delete;
+    BoxPool& operator=(const BoxPool&) = delete;
+    ~BoxPool() { trim(); }
+
+    // Memory for one box. Throws what the allocator throws.
+    [[nodiscard]] Box* take() {
+        if (head_ == nullptr) return allocate_one<Box>(allocator_);
+        Free* free = std::exchange(head_, head_->next);
+        --count_;
+        return reinterpret_cast<Box*>(free);
+    }
+
+    // Precondition: no box lives there any more.
+    void give(Box* memory) noexcept {
+        if (count_ >= max_count) {
+            deallocate_one(allocator_, memory);
+            return;
+        }
+        head_ = ::new (static_cast<void*>(memory)) Free{head_};
+        ++count_;
+    }
+
+    void trim() noexcept {
+        while (head_ != nullptr)
+            deallocate_one(allocator_, reinterpret_cast<Box*>(std::exchange(head_, head_->next)));
+        count_ = 0;
+    }
+
+    [[nodiscard]] std::size_t bytes() const noexcept { return count_ * sizeof(Box); }
+
+  private:
+    struct Free {
+        Free* next;
+    };
+
+#if defined(COWINDEX_ADDRESS_SANITIZER)
+    static constexpr std::size_t max_count = 0; // let it see each shard's memory freed
+#else
+    static constexpr std::size_t max_bytes = std::size_t{128} << 10;
+    static constexpr std::size_t max_count =
+        std::clamp<std::size_t>(max_bytes / sizeof(Box), 1, 32);
+#endif
+
+    Allocator allocator_;
+    Free* head_ = nullptr;
+    std::size_t count_ = 0;
+};
 
 // How many nodes of each kind an operation needs.
 struct NodeCount {

@@ -82,19 +82,25 @@ std::size_t Core<Shard, Policy>::reclaim() {
     return bytes;
 }
 
-// Effect: destroys shards and gives back memory; nodes go to `reuse` while it has room.
+// Effect: destroys shards and gives back memory, some of it to `reuse`.
 // Precondition: the lock is not held.
 template <class Shard, class Policy>
-void Core<Shard, Policy>::free_garbage(Trash& trash, typename Batch::Pool* reuse) noexcept {
+void Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
     const FreeingShards freeing;
     for (Object* object = trash.objects.detach(); object != nullptr;) {
         Object* next = object->next;
         if (object->is_node()) {
             auto* node = static_cast<Node*>(object);
-            if (reuse == nullptr || !reuse->give_if_room(node))
+            if (reuse == nullptr || !reuse->pool.give_if_room(node))
                 destroy_node<Shard>(settings_.allocator, node);
         } else {
-            destroy_object(settings_.allocator, static_cast<ShardBox<Shard>*>(object));
+            auto* box = static_cast<ShardBox<Shard>*>(object);
+            if (reuse == nullptr) {
+                destroy_object(settings_.allocator, box);
+            } else {
+                box->~ShardBox<Shard>();
+                reuse->boxes.give(box);
+            }
         }
         object = next;
     }

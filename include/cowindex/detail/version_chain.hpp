@@ -296,7 +296,9 @@ class VersionChain {
         if (record.writers != 0) return false;
         if (record.owner != nullptr) {
             if (record.owner.use_count() != 1) return false;
+            Core::sync_point(SyncPoint::reclaim_letting_go);
             record.owner.reset();
+            Core::sync_point(SyncPoint::reclaim_letting_go);
         }
         return record.owners.is_expired();
     }

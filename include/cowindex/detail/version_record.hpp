@@ -134,6 +134,7 @@ struct ControlAllocator {
     // The control block's very last act.
     void deallocate(T*, std::size_t) noexcept {
         auto* core = record->core;
+        core->sync_point(SyncPoint::owner_released);
         if (record->owners.release()) core->survivor_died();
     }
 

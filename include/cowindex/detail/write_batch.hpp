@@ -45,7 +45,8 @@ class WriteBatch {
     using Pool = NodePool<Shard, Allocator>;
 
     WriteBatch(const Allocator& allocator, CowMetrics& metrics, std::uint64_t time_every)
-        : allocator_(allocator), metrics_(&metrics), time_every_(time_every), pool(allocator) {}
+        : allocator_(allocator), metrics_(&metrics), time_every_(time_every), boxes(allocator),
+          pool(allocator) {}
     ~WriteBatch() { clear_edits(); }
     WriteBatch(const WriteBatch&) = delete;
     WriteBatch& operator=(const WriteBatch&) = delete;
@@ -234,7 +235,7 @@ class WriteBatch {
     // Lets other threads know how many bytes of nodes are in the tree and in the pool.
     void update_gauge() noexcept {
         own_nodes.set(builder.own_bytes());
-        pooled.set(pool.bytes());
+        pooled.set(pool.bytes() + boxes.bytes());
     }
 
   private:
@@ -243,14 +244,15 @@ class WriteBatch {
     template <class Make>
     [[nodiscard]] Box* make_box(NodeCount nodes, Make&& make) {
         const NodeCount stock = pool.stock();
-        Box* memory = allocate_one<Box>(allocator_);
+        Box* memory = boxes.take();
         try {
             changes.reserve_one();
             pool.reserve(nodes);
             return ::new (static_cast<void*>(memory)) Box(std::forward<Make>(make));
         } catch (...) {
             pool.trim(stock);
-            deallocate_one(allocator_, memory);
+            boxes.give(memory);
+            update_gauge();
             throw;
         }
     }
@@ -269,7 +271,7 @@ class WriteBatch {
     [[nodiscard]] Shard clone(const Box& box) {
         clones.add_alone();
         bytes_cloned.add_alone(box.bytes() - box_overhead<Shard>);
-        if (!clone_timer_.due(time_every_)) [[likely]]
+        if (!Policy::timing || !clone_timer_.due(time_every_)) [[likely]]
             return Policy::clone(box.shard);
         const CloneTime time(*metrics_);
         return Policy::clone(box.shard);
@@ -325,6 +327,7 @@ class WriteBatch {
 
   public:
     Record* base = nullptr; // held through Record::writers
+    BoxPool<Box, Allocator> boxes;
     Pool pool;              // before the builder, which gives its nodes back to it
     Builder builder{{}, pool};
     ChangeList<Shard> changes;
@@ -341,7 +344,7 @@ class WriteBatch {
     Counter bytes_cloned;
     Counter uncommitted; // shards
     Counter own_nodes;
-    Counter pooled;   // nodes
+    Counter pooled;   // nodes and memory for shards
     Counter unlinked; // garbage on its way to being freed
 
     // Guarded by the commit lock.

@@ -1,0 +1,32 @@
+include(FetchContent)
+
+# cowindex_pinned_source(<name> <url> <sha256> <what to do without it>)
+# Downloads an archive whose checksum is known and adds its CMake project. The download is a step
+# of its own because it fails at once and with a sentence on a machine without a network, where
+# FetchContent alone stalls.
+function(cowindex_pinned_source name url sha256 remedy)
+    set(archive "${CMAKE_BINARY_DIR}/_downloads/${name}-${sha256}.tar.gz")
+    if(EXISTS "${archive}")
+        file(SHA256 "${archive}" found)
+    endif()
+    if(NOT "${found}" STREQUAL "${sha256}")
+        file(REMOVE "${archive}")
+        file(DOWNLOAD "${url}" "${archive}" STATUS status TIMEOUT 300 INACTIVITY_TIMEOUT 10)
+        list(GET status 0 code)
+        list(GET status 1 reason)
+        if(code EQUAL 0)
+            file(SHA256 "${archive}" found)
+            if(NOT "${found}" STREQUAL "${sha256}")
+                set(code 1)
+                set(reason "its SHA256 is ${found}, not ${sha256}")
+            endif()
+        endif()
+        if(NOT code EQUAL 0)
+            file(REMOVE "${archive}")
+            message(FATAL_ERROR
+                "${name} is not installed and ${url} could not be used: ${reason}. ${remedy}")
+        endif()
+    endif()
+    FetchContent_Declare(${name} URL "${archive}" URL_HASH "SHA256=${sha256}")
+    FetchContent_MakeAvailable(${name})
+endfunction()

@@ -1,0 +1,169 @@
+#!/bin/sh
+# Plants known bugs in a copy of the headers, one at a time, and demands that the scheduler tests
+# find each. An edit that no longer applies is a failure: the test would show nothing.
+#
+#   planted_bugs.sh <source directory> <work directory> <C++ compiler> [<name of a bug>]
+set -u
+LC_ALL=C
+export LC_ALL
+
+source=$1
+work=$2
+compiler=$3
+only=${4-}
+schedules=5000
+
+failures=0
+fail() {
+    failures=$((failures + 1))
+    printf 'planted: %s\n' "$*" >&2
+}
+
+# edit <header> <old> <new>: replaces the only occurrence of a text within one line.
+edit() {
+    file=$tree/include/cowindex/$1
+    OLD=$2 NEW=$3 awk '
+        {
+            at = index($0, ENVIRON["OLD"])
+            if (at > 0) {
+                count++
+                $0 = substr($0, 1, at - 1) ENVIRON["NEW"] substr($0, at + length(ENVIRON["OLD"]))
+            }
+            print
+        }
+        END { exit count != 1 }' "$file" >"$file.new" || {
+        echo "$bug: '$2' does not stand exactly once in $1" >>"$tree/failed"
+    }
+    mv "$file.new" "$file"
+}
+
+# plant <bug> <scenarios that find it>, then edit ..., then demand_found: copies, builds, runs.
+plant() {
+    bug=$1
+    scenarios=$2
+    tree=$work/$bug
+    rm -rf "$tree"
+    mkdir -p "$tree"
+    cp -R "$source/include" "$tree/"
+}
+
+# Runs as a job of its own: two of them at a time.
+try() {
+    if [ -s "$tree/failed" ]; then return; fi
+    if ! $compiler -std=c++20 -O0 -w -I "$tree/include" -I "$source/tests" \
+        "$source/tests/concurrency/planted_bugs.cpp" -o "$tree/program" -pthread \
+        >"$tree/log" 2>&1; then
+        echo "$bug: does not compile: $(tail -n 3 "$tree/log")" >"$tree/failed"
+        return
+    fi
+    for scenario in $scenarios; do
+        # A crash is a find as well, and so is a corrupted list that is walked for ever.
+        (ulimit -c 0; ulimit -t 6; exec "$tree/program" "$schedules" "$scenario") \
+            >"$tree/log" 2>&1
+        status=$?
+        case $status in
+        0) echo "$bug: $scenario does not find it" >>"$tree/failed" ;;
+        2) echo "$bug: there is no scenario $scenario" >>"$tree/failed" ;;
+        *) echo "$bug: found by $scenario: $(head -n 1 "$tree/log") [$status]" >>"$tree/found" ;;
+        esac
+    done
+}
+
+jobs=''
+bugs=''
+demand_found() {
+    if [ -n "$only" ] && [ "$only" != "$bug" ]; then return; fi
+    bugs="$bugs $bug"
+    try 2>/dev/null & # the shell would tell of each crash
+    # At most two at a time: wait for the one before the last.
+    [ -z "$jobs" ] || wait "$jobs"
+    jobs=$!
+}
+
+plant none 'same_shard promotion teardown' # the control: nothing is found
+if [ -z "$only" ]; then
+    try
+    grep -q 'does not find it' "$tree/failed" && ! [ -e "$tree/found" ] ||
+        fail "without a bug: $(cat "$tree/failed" "$tree/found" "$tree/log" 2>&1)"
+fi
+
+plant skip_validation 'same_shard required_shards'
+edit detail/change_list.hpp 'return !require_all_ && std::all_of(list_' 'return true || std::all_of(list_'
+demand_found
+
+plant skip_requirements 'required_shards'
+edit detail/change_list.hpp 'std::all_of(requirements_.begin(), requirements_.end(), same);' 'true;'
+demand_found
+
+plant owner_first_unchecked 'mixed_versions'
+edit detail/publication.hpp 'store(latest_, owner.get());' 'const Record* raw = owner.get(); auto was = owner_.exchange(std::move(owner));'
+edit detail/publication.hpp 'return owner_.exchange(std::move(owner));' 'store(latest_, raw); return was;'
+edit detail/publication.hpp 'if (latest_.load(std::memory_order_acquire) == owner.get()) return owner;' 'return owner;'
+demand_found
+
+plant pin_without_check 'pin_and_reclaim'
+edit detail/publication.hpp 'if (again == record) [[likely]]' 'if (again != nullptr)'
+demand_found
+
+plant owners_before_slots 'promotion'
+edit detail/version_record.hpp 'Stage stage = Stage::latest;' 'Stage stage = Stage::latest; bool alone = false;'
+edit detail/reclaim.hpp 'const Version horizon = chain_.latest()->version;' 'const Version horizon = chain_.latest()->version; chain_.for_each_record([](Record& r) { r.alone = r.owner != nullptr && r.owner.use_count() == 1; });'
+edit detail/version_chain.hpp 'if (record.owner.use_count() != 1) return false;' 'if (!record.alone && record.owner.use_count() != 1) return false;'
+edit detail/version_chain.hpp 'return record.owners.is_expired();' 'return record.alone || record.owners.is_expired();'
+demand_found
+
+plant no_scan 'pin_and_reclaim nested_pins reader_churn'
+edit detail/version_chain.hpp 'const bool pinned = is_pinned(record);' 'const bool pinned = false && is_pinned(record);'
+demand_found
+
+plant readers_overlooked 'pin_and_reclaim'
+edit detail/commit.hpp '!registry_.anyone() && !freeing_shards' '!freeing_shards'
+demand_found
+
+plant ahead_of_the_section 'many_changes'
+edit detail/commit.hpp 'if (ahead.has_value() && latest == ahead->onto.record) {' 'if (ahead.has_value()) {'
+demand_found
+
+plant horizon_too_far 'pin_and_reclaim'
+edit detail/reclaim.hpp 'registry_.scan(publication_, chain_.latest());' ''
+edit detail/reclaim.hpp 'Policy::sync_point(SyncPoint::reclaim_barrier);' 'registry_.scan(publication_, chain_.latest());'
+edit detail/reclaim.hpp 'sort_superseded(horizon);' 'sort_superseded(chain_.latest()->version);'
+demand_found
+
+plant retire_nodes_of_the_base 'disjoint_shards'
+edit detail/tree_builder.hpp 'void restart(const ShardTree<Shard>& base) noexcept {' 'void take_origins(const TreeBuilder& other) noexcept { Node* theirs = other.own_nodes_; for (Node* mine = own_nodes_; mine && theirs; mine = static_cast<Node*>(mine->next), theirs = static_cast<Node*>(theirs->next)) mine->origin = theirs->origin; } void restart(const ShardTree<Shard>& base) noexcept {'
+edit detail/commit.hpp 'batch.changes.replay(built);' 'batch.changes.replay(built); built.take_origins(batch.builder);'
+demand_found
+
+plant free_the_older_versions_own 'two_reclaimers'
+edit detail/version_chain.hpp 'birth > record.older->version;' 'birth >= record.older->version;'
+demand_found
+
+plant slot_cleared_before_promotion 'promotion'
+edit reader.hpp 'Snapshot<Shard, Policy> owned(slot_->core->promote(record_));' 'slot_->word.clear(); Snapshot<Shard, Policy> owned(slot_->core->promote(record_));'
+demand_found
+
+plant writers_hold_nothing 'old_base'
+edit detail/version_chain.hpp 'if (record.writers != 0) return false;' ''
+demand_found
+
+plant inner_unpin_clears 'nested_pins'
+edit detail/pin_registry.hpp 'nested -= one_pin;' 'nested -= one_pin; word.clear();'
+demand_found
+
+plant no_survivors 'teardown'
+edit detail/lifetime.hpp 'if (survivors_.drop()) delete this;' 'static_cast<void>(survivors_.drop()); delete this;'
+demand_found
+
+wait
+for bug in $bugs; do
+    [ ! -s "$work/$bug/found" ] || cat "$work/$bug/found"
+    if [ -s "$work/$bug/failed" ]; then
+        fail "$(cat "$work/$bug/failed")"
+    elif [ ! -s "$work/$bug/found" ]; then
+        fail "$bug: nothing came of it"
+    fi
+done
+[ -n "$bugs" ] || fail "there is no bug $only"
+[ "$failures" -eq 0 ] || exit 1
+echo "planted: all found"

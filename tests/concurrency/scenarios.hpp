@@ -1,0 +1,559 @@
+/// Small meetings of two to four threads. Each scenario is run under many schedules.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "world.hpp"
+
+namespace test::scenarios {
+
+/// Two writers change the same shard: first committer wins, the other's change is made again.
+inline void same_shard(World& world) {
+    Index index = world.make(2);
+    const auto by_hand = [&](std::int64_t money) {
+        Writer writer = index.writer();
+        for (;;) {
+            Account& account = writer.edit(0);
+            Scheduler::point();
+            account.add(money);
+            if (const auto result = writer.try_commit()) {
+                world.committed(result.version(), {{Change::add, 0, money}});
+                return;
+            } else if (result.conflicts() != std::vector<ShardId>{0}) {
+                Verdict::fail("the conflict names the wrong shards");
+            }
+            writer.discard();
+        }
+    };
+    world.run({[&] {
+                   world.deposit(index, 0, 1);
+                   by_hand(10);
+               },
+               [&] {
+                   by_hand(100);
+                   world.deposit(index, 0, 1000);
+               }});
+    world.settle(std::move(index));
+}
+
+/// Writers of different shards, near and far from each other in the tree: both commit, the second
+/// by replaying its changes on the first one's tree. A held snapshot stays as it is.
+inline void disjoint_shards(World& world) {
+    Index index = world.make(3, true);
+    const auto writer_of = [&](ShardId first, ShardId second) {
+        Writer writer = index.writer();
+        for (const ShardId id : {first, second}) {
+            Account& account = writer.edit(id);
+            Scheduler::point();
+            account.add(7);
+            if (const auto result = writer.try_commit())
+                world.committed(result.version(), {{Change::add, id, 7}});
+            else
+                Verdict::fail("writers of different shards conflict");
+        }
+    };
+    world.run({[&] { writer_of(0, World::far_id); }, [&] { writer_of(1, 2); },
+               [&] {
+                   Eyes eyes(world);
+                   Snapshot first = eyes.snapshot(index);
+                   static_cast<void>(index.reclaim());
+                   world.read(first);
+                   Eyes::drop(std::move(first));
+                   static_cast<void>(index.reclaim());
+                   world.read(eyes.snapshot(index));
+               }});
+    world.settle(std::move(index));
+}
+
+/// Readers pin while versions are committed and freed.
+inline void pin_and_reclaim(World& world) {
+    Index index = world.make(2);
+    world.run({[&] {
+                   Eyes eyes(world);
+                   Reader reader = index.reader();
+                   for (int i = 0; i < 3; ++i) eyes.pin_and_read(reader);
+               },
+               [&] {
+                   world.transfer(index, 0, 1, 5);
+                   static_cast<void>(index.reclaim());
+                   world.transfer(index, 1, 0, 3);
+                   static_cast<void>(index.reclaim());
+               },
+               [&] {
+                   world.deposit(index, 0, 1);
+                   static_cast<void>(index.reclaim());
+               }});
+    world.settle(std::move(index));
+}
+
+/// A pin within a pin shows the outer one's version; only the last to go lets go.
+inline void nested_pins(World& world) {
+    Index index = world.make(2);
+    world.run({[&] {
+                   Eyes eyes(world);
+                   Reader reader = index.reader();
+                   std::optional<View> outer(eyes.pin(reader));
+                   std::optional<View> inner(reader.pin());
+                   Verdict::expect_equal(inner->version(), outer->version(),
+                                         "a nested pin's version");
+                   world.read(*inner);
+                   (world.random.coin() ? outer : inner).reset();
+                   std::optional<View> third(reader.pin());
+                   world.read(outer ? *outer : *inner);
+                   outer.reset();
+                   inner.reset();
+                   world.read(*third);
+                   third.reset();
+                   eyes.pin_and_read(reader);
+               },
+               [&] {
+                   for (int i = 0; i < 3; ++i) {
+                       world.transfer(index, 0, 1, 5);
+                       static_cast<void>(index.reclaim());
+                   }
+               }});
+    world.settle(std::move(index));
+}
+
+/// A view becomes a snapshot while the version's other owners let go of it and it is reclaimed.
+inline void promotion(World& world) {
+    Index index = world.make(2);
+    Snapshot other = index.snapshot();
+    world.run({[&] {
+                   Eyes eyes(world);
+                   Reader reader = index.reader();
+                   for (int i = 0; i < 2; ++i) {
+                       std::optional<View> view(eyes.pin(reader));
+                       Scheduler::point();
+                       Snapshot kept = view->snapshot();
+                       Verdict::expect_equal(kept.version(), view->version(),
+                                             "the snapshot's version");
+                       view.reset();
+                       world.read(kept);
+                       Eyes::drop(std::move(kept));
+                   }
+               },
+               [&] {
+                   for (int i = 0; i < 2; ++i) {
+                       world.transfer(index, 0, 1, 5);
+                       static_cast<void>(index.reclaim());
+                   }
+               },
+               [&] {
+                   Eyes::drop(std::move(other));
+                   static_cast<void>(index.reclaim());
+               }});
+    world.settle(std::move(index));
+}
+
+/// A thread mixes all ways to ask for the latest version, and is never shown an older one.
+inline void mixed_versions(World& world) {
+    Index index = world.make(1);
+    const auto reading = [&](std::uint64_t seed) {
+        Random random(seed);
+        Eyes eyes(world);
+        Reader reader = index.reader();
+        for (int i = 0; i < 5; ++i) {
+            switch (random.below(4)) {
+            case 0: eyes.pin(reader); break;
+            case 1: eyes.snapshot(index); break;
+            case 2: eyes.version(index); break;
+            default:
+                eyes.look();
+                eyes.see(index.read([](const View& view) { return view.version(); }));
+            }
+        }
+    };
+    const std::uint64_t first = world.random.next();
+    const std::uint64_t second = world.random.next();
+    world.run({[&] { reading(first); }, [&] { reading(second); },
+               [&] {
+                   for (int i = 0; i < 3; ++i) world.deposit(index, 0, 1);
+               }});
+    world.settle(std::move(index));
+}
+
+/// The last handle goes while snapshots, shared and weak pointers, views and writers live on.
+inline void teardown(World& world) {
+    std::optional<Index> index(world.make(2));
+    const bool with_view = world.random.coin();
+    const bool with_writer = world.random.coin();
+    const bool with_weak = world.random.coin();
+
+    std::optional<Snapshot> snapshot(index->snapshot());
+    std::shared_ptr<const Account> shared = index->snapshot().share(1);
+    std::weak_ptr<const Account> weak = shared;
+    world.deposit(*index, 0, 1);
+    std::optional<Snapshot> newer(index->snapshot());
+    std::optional<Reader> reader;
+    std::optional<View> view;
+    std::optional<Writer> writer;
+    if (with_view) {
+        reader.emplace(index->reader());
+        view.emplace(reader->pin());
+    }
+    if (with_writer) writer.emplace(index->writer());
+    if (world.random.coin()) world.deposit(*index, 1, 1);
+    if (world.random.coin()) newer.reset();
+
+    world.run({[&] {
+                   if (world.random.coin()) world.deposit(*index, 1, 3);
+                   index.reset();
+               },
+               [&] {
+                   if (writer) {
+                       writer->edit(0).add(11);
+                       if (const auto result = writer->try_commit())
+                           world.committed(result.version(), {{Change::add, 0, 11}});
+                       writer->edit(1).add(5);
+                       writer.reset();
+                   }
+                   if (newer) world.read(*newer);
+                   newer.reset();
+                   Scheduler::point();
+                   shared.reset();
+               },
+               [&] {
+                   world.read(*snapshot);
+                   if (with_weak)
+                       if (const auto locked = weak.lock())
+                           Verdict::expect(locked->money() > 0, "a weak pointer leads to nothing");
+                   Scheduler::point();
+                   snapshot.reset();
+                   Scheduler::point();
+                   if (const auto locked = weak.lock())
+                       Verdict::expect(locked->money() > 0, "a weak pointer leads to nothing");
+                   weak.reset();
+               },
+               [&] {
+                   reader.reset();
+                   if (!view) return;
+                   world.read(*view);
+                   const Snapshot kept = view->snapshot();
+                   view.reset();
+                   world.read(kept);
+               }});
+    world.settle_gone();
+}
+
+/// An update whose function is slow, against quick ones of the same shard that do not stop before
+/// it is done (or have had many turns). Returns how often the slow one ran.
+inline int starve(World& world) {
+    Index index = world.make(1);
+    bool done = false;
+    int tries = 0;
+    const auto quick = [&] {
+        for (int i = 0; i < 15 && !done; ++i) world.deposit(index, 0, 1);
+    };
+    world.run({[&] {
+                   const Version version = index.update([&](Writer& writer) {
+                       ++tries;
+                       Account& account = writer.edit(0);
+                       for (int i = 0; i < 8; ++i) Scheduler::point();
+                       account.add(1000);
+                   });
+                   world.committed(version, {{Change::add, 0, 1000}});
+                   done = true;
+               },
+               quick, quick});
+    world.settle(std::move(index));
+    return tries;
+}
+inline void starvation(World& world) { starve(world); }
+
+/// Readers come and go, and with them their slots, while versions are freed.
+inline void reader_churn(World& world) {
+    Index index = world.make(1);
+    const auto churn = [&] {
+        Eyes eyes(world);
+        for (int i = 0; i < 3; ++i) {
+            std::optional<Reader> reader(index.reader("churn"));
+            View view = eyes.pin(*reader);
+            if (i == 1) reader.reset(); // the view gives the slot back
+            world.read(view);
+        }
+    };
+    world.run({churn, churn, [&] {
+                   for (int i = 0; i < 3; ++i) {
+                       world.deposit(index, 0, 1);
+                       if (i != 1) static_cast<void>(index.reclaim());
+                   }
+               }});
+    world.settle(std::move(index));
+}
+
+/// A writer keeps its base while newer versions are committed and dropped around it.
+inline void old_base(World& world) {
+    Index index = world.make(3);
+    Writer writer = index.writer("old");
+    world.run({[&] {
+                   world.read(writer);
+                   writer.edit(0).add(9);
+                   Scheduler::point();
+                   Verdict::expect_equal(static_cast<std::uint64_t>(writer[1].money()),
+                                         World::start_money, "what an open writer reads");
+                   for (;;) {
+                       const auto result = writer.try_commit();
+                       if (result) {
+                           world.committed(result.version(), {{Change::add, 0, 9}});
+                           break;
+                       }
+                       writer.discard();
+                       writer.edit(0).add(9);
+                   }
+                   static_cast<void>(index.reclaim());
+                   world.read(writer);
+                   writer.discard();
+               },
+               [&] {
+                   for (int i = 0; i < 2; ++i) {
+                       world.deposit(index, 1, 1);
+                       static_cast<void>(index.reclaim());
+                   }
+               },
+               [&] {
+                   world.transfer(index, 0, 2, 1);
+                   static_cast<void>(index.reclaim());
+                   static_cast<void>(index.pins());
+               }});
+    {
+        const Writer dropped = std::move(writer);
+    }
+    world.settle(std::move(index));
+}
+
+/// So many changes that they are replayed before the lock is taken, on a version that may be out of
+/// date again by then. A refused writer stays where it was.
+inline void many_changes(World& world) {
+    Index index = world.make(20);
+    const auto deposits = [&](ShardId first) {
+        Writer writer = index.writer();
+        for (;;) {
+            const Version base = writer.base_version();
+            const std::int64_t before = writer[19].money();
+            std::vector<Change> changes;
+            for (ShardId id = first; id < first + 9; ++id) {
+                writer.edit(id).add(1);
+                changes.push_back({Change::add, id, 1});
+            }
+            if (const auto result = writer.try_commit()) {
+                world.committed(result.version(), std::move(changes));
+                return;
+            }
+            Verdict::expect_equal(writer.base_version(), base, "the base after a refused commit");
+            Verdict::expect_equal(writer.modified_count(), 9, "the edits after a refused commit");
+            Verdict::expect(writer[19].money() == before,
+                            "a refused writer sees other shards change");
+            writer.discard();
+        }
+    };
+    world.run({[&] { deposits(0); }, [&] { deposits(9); },
+               [&] {
+                   world.deposit(index, 19, 1);
+                   static_cast<void>(index.reclaim());
+                   world.deposit(index, world.random.below(20), 1);
+                   static_cast<void>(index.reclaim());
+               }});
+    world.settle(std::move(index));
+}
+
+/// A writer moves to the latest version with its edits, again and again.
+inline void rebase(World& world) {
+    Index index = world.make(3, true);
+    world.run({[&] {
+                   Writer writer = index.writer();
+                   writer.edit(0).add(9);
+                   for (;;) {
+                       try {
+                           writer.rebase();
+                           Scheduler::point();
+                           writer.edit(1).add(1);
+                           const Version version = writer.commit();
+                           world.committed(version, {{Change::add, 0, 9}, {Change::add, 1, 1}});
+                           return;
+                       } catch (const cowindex::ConflictError& error) {
+                           for (const ShardId id : error.shards()) writer.revert(id);
+                           writer.rebase();
+                           writer.revert(1);
+                           writer.revert(0);
+                           writer.rebase();
+                           writer.edit(0).add(9);
+                       }
+                   }
+               },
+               [&] {
+                   world.deposit(index, World::far_id, 1);
+                   world.deposit(index, 2, 1);
+                   static_cast<void>(index.reclaim());
+               },
+               [&] {
+                   world.deposit(index, 0, 1);
+                   static_cast<void>(index.reclaim());
+               }});
+    world.settle(std::move(index));
+}
+
+/// Two threads free what a third retires, while two versions are held.
+inline void two_reclaimers(World& world) {
+    Index index = world.make(2);
+    world.run({[&] { static_cast<void>(index.reclaim() + index.reclaim()); },
+               [&] { static_cast<void>(index.reclaim() + index.memory_usage().total_bytes()); },
+               [&] {
+                   Eyes eyes(world);
+                   Reader reader = index.reader();
+                   std::optional<View> pinned(eyes.pin(reader));
+                   world.transfer(index, 0, 1, 1);
+                   Snapshot kept = eyes.snapshot(index);
+                   world.deposit(index, 1, 1);
+                   world.deposit(index, 0, 1);
+                   world.read(*pinned);
+                   pinned.reset();
+                   world.read(kept);
+                   Eyes::drop(std::move(kept));
+               }});
+    world.settle(std::move(index));
+}
+
+/// A weak pointer is locked just when its version is let go of.
+inline void weak_pointers(World& world) {
+    Index index = world.make(1);
+    std::weak_ptr<const Account> weak = index.snapshot().share(0);
+    world.run({[&] {
+                   for (int i = 0; i < 2; ++i) {
+                       if (std::shared_ptr<const Account> shared = weak.lock()) {
+                           Scheduler::point();
+                           Verdict::expect(shared->money() >= World::start_money,
+                                           "a weak pointer's shard");
+                           Eyes::drop(std::move(shared));
+                       }
+                       Scheduler::point();
+                   }
+                   weak.reset();
+               },
+               [&] {
+                   for (int i = 0; i < 2; ++i) {
+                       world.deposit(index, 0, 1);
+                       static_cast<void>(index.reclaim());
+                   }
+               }});
+    world.settle(std::move(index));
+}
+
+/// Write skew: two writers read both shards and change one each. With require() one of them loses.
+inline void required_shards(World& world) {
+    Index index = world.make(2);
+    const auto withdraw = [&](ShardId mine, ShardId other) {
+        Writer writer = index.writer();
+        for (;;) {
+            if (writer[mine].money() + writer[other].money() < 200) return;
+            writer.edit(mine).add(-150);
+            writer.require(other);
+            if (const auto result = writer.try_commit()) {
+                world.committed(result.version(), {{Change::add, mine, -150}});
+                return;
+            }
+            writer.discard();
+        }
+    };
+    world.run({[&] { withdraw(0, 1); }, [&] { withdraw(1, 0); }});
+    {
+        const Snapshot end = index.snapshot();
+        Verdict::expect_equal(static_cast<std::uint64_t>(end[0].money() + end[1].money()), 50,
+                              "the sum that both checked");
+    }
+    world.settle(std::move(index));
+}
+
+/// Shards are added, replaced and erased: the tree grows and shrinks under the committers.
+inline void shape_changes(World& world) {
+    Index index = world.make(2);
+    const auto append = [&] {
+        ShardId id = 0;
+        Writer writer = index.writer();
+        id = writer.append(Account(1));
+        Scheduler::point();
+        world.committed(writer.commit(), {{Change::put, id, 1}});
+        writer.erase(id);
+        world.committed(writer.commit(), {{Change::erase, id}});
+    };
+    world.run({append, append,
+               [&] {
+                   Eyes eyes(world);
+                   Writer writer = index.writer();
+                   writer.insert(World::far_id, Account(3));
+                   world.committed(writer.commit(), {{Change::put, World::far_id, 3}});
+                   Snapshot kept = eyes.snapshot(index);
+                   world.committed(index.replace(0, Account(5)), {{Change::put, 0, 5}});
+                   world.committed(index.erase(World::far_id), {{Change::erase, World::far_id}});
+                   static_cast<void>(index.reclaim());
+                   world.read(kept);
+                   Eyes::drop(std::move(kept));
+               },
+               [&] {
+                   Eyes eyes(world);
+                   Reader reader = index.reader();
+                   for (int i = 0; i < 3; ++i) eyes.pin_and_read(reader);
+                   static_cast<void>(index.reclaim());
+               }});
+    world.settle(std::move(index));
+}
+
+/// Everything that looks in, while versions come and go.
+inline void looking_in(World& world) {
+    Index index = world.make(2);
+    world.run({[&] {
+                   for (int i = 0; i < 2; ++i) {
+                       static_cast<void>(index.metrics());
+                       static_cast<void>(index.active_readers());
+                       for (const auto& pin : index.pins())
+                           Verdict::expect(pin.holders > 0,
+                                           "a version is listed that nobody holds");
+                   }
+               },
+               [&] {
+                   Eyes eyes(world);
+                   for (int i = 0; i < 2; ++i) {
+                       eyes.look();
+                       index.read([&](const View& view) {
+                           eyes.see(view.version());
+                           world.read(view);
+                       });
+                   }
+               },
+               [&] {
+                   for (int i = 0; i < 3; ++i) world.transfer(index, 0, 1, 1);
+               }});
+    world.settle(std::move(index));
+}
+
+} // namespace test::scenarios
+
+namespace test {
+
+struct Scenario {
+    const char* name;
+    void (*body)(World&);
+};
+
+inline constexpr Scenario all_scenarios[] = {
+    {"same_shard", scenarios::same_shard},
+    {"disjoint_shards", scenarios::disjoint_shards},
+    {"pin_and_reclaim", scenarios::pin_and_reclaim},
+    {"nested_pins", scenarios::nested_pins},
+    {"promotion", scenarios::promotion},
+    {"mixed_versions", scenarios::mixed_versions},
+    {"teardown", scenarios::teardown},
+    {"starvation", scenarios::starvation},
+    {"reader_churn", scenarios::reader_churn},
+    {"old_base", scenarios::old_base},
+    {"many_changes", scenarios::many_changes},
+    {"rebase", scenarios::rebase},
+    {"two_reclaimers", scenarios::two_reclaimers},
+    {"weak_pointers", scenarios::weak_pointers},
+    {"required_shards", scenarios::required_shards},
+    {"shape_changes", scenarios::shape_changes},
+    {"looking_in", scenarios::looking_in},
+};
+
+} // namespace test

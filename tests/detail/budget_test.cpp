@@ -1,0 +1,172 @@
+#include <cowindex/detail/budget.hpp>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <cowindex/cowindex.hpp>
+
+#include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
+#include "support/validate.hpp"
+
+using cowindex::CommitStatus;
+using cowindex::MemoryBudget;
+using cowindex::MemoryBudgetError;
+using cowindex::MemoryStats;
+using cowindex::ShardId;
+
+namespace {
+
+struct Block {
+    int value = 0;
+    char rest[1000] = {};
+};
+
+struct Policy : cowindex::DefaultPolicy<Block> {
+    using Allocator = test::CountingAllocator<std::byte>;
+};
+using Index = cowindex::CowIndex<Block, Policy>;
+
+constexpr std::size_t count = 64;
+
+std::size_t bytes_at_first() { return Index(count).memory_usage().live_bytes; }
+
+Index limited(MemoryBudget budget) {
+    cowindex::Options<Policy> options;
+    options.budget = std::move(budget);
+    return Index(count, options);
+}
+
+} // namespace
+
+TEST_CASE("a commit above the hard limit is refused, until a reader lets go") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() + 20000;
+    Index index = limited(budget);
+    auto reader = index.reader("a slow reader");
+    std::optional<Index::View> view(reader.pin());
+    auto writer = index.writer();
+    std::size_t committed = 0;
+    for (ShardId id = 0; id < count; ++id) {
+        writer.edit(id).value = 1;
+        if (writer.try_commit().status() != CommitStatus::committed) break;
+        ++committed;
+    }
+    REQUIRE(committed > 10);
+    REQUIRE(committed < 20);
+    REQUIRE(index.version() == committed);
+
+    const auto refused = writer.try_commit();
+    REQUIRE(refused.status() == CommitStatus::over_budget);
+    REQUIRE_FALSE(static_cast<bool>(refused));
+    REQUIRE(refused.version() == committed);
+    REQUIRE_THROWS_AS(writer.commit(), MemoryBudgetError);
+    try {
+        writer.commit();
+    } catch (const MemoryBudgetError& error) {
+        REQUIRE(error.budget_bytes() == budget.hard_bytes);
+        REQUIRE(error.needed_bytes() > budget.hard_bytes);
+        REQUIRE_THAT(error.what(), test::contains_text(std::to_string(budget.hard_bytes)));
+        REQUIRE_THAT(error.what(), test::contains_text(std::to_string(error.needed_bytes())));
+        REQUIRE_THAT(error.what(), test::contains_text("'a slow reader'"));
+        REQUIRE_THAT(error.what(), test::contains_text("version 0"));
+    }
+    REQUIRE(index.version() == committed);
+    REQUIRE(writer.modified_count() == 1);
+    REQUIRE((*view)[0].value == 0);
+    REQUIRE(test::validate(index) == "");
+
+    view.reset();
+    REQUIRE(writer.commit() == committed + 1);
+    REQUIRE(index.snapshot()[committed].value == 1);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("without readers a full index can still be changed, and cannot grow") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() + 4000;
+    Index index = limited(budget);
+    for (int i = 0; i < 1000; ++i)
+        index.edit(static_cast<ShardId>(i) % count, [&](Block& block) { block.value = i; });
+    REQUIRE(index.version() == 1000);
+    REQUIRE_THROWS_AS([&] {
+        for (int i = 0; i < 10; ++i) index.append(Block());
+    }(), MemoryBudgetError);
+    REQUIRE(index.size() > count);
+    REQUIRE(index.size() < count + 5);
+    index.erase(0);
+    index.append(Block());
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("past the soft limit the callback is called once for each crossing") {
+    MemoryBudget budget;
+    budget.soft_bytes = bytes_at_first() + 20000;
+    int calls = 0;
+    std::optional<Index::Snapshot> held;
+    Index* used = nullptr;
+    std::size_t bytes_told = 0;
+    bool let_go = false;
+    budget.on_pressure = [&](const MemoryStats& stats) {
+        ++calls;
+        bytes_told = stats.total_bytes();
+        static_cast<void>(used->memory_usage()); // no lock is held
+        if (let_go) held.reset();
+    };
+    Index index = limited(budget);
+    used = &index;
+    for (int round = 1; round <= 3; ++round) {
+        held.emplace(index.snapshot());
+        for (ShardId id = 0; id < 40; ++id)
+            index.edit(id, [&](Block& block) { block.value = round; });
+        REQUIRE(calls == round);
+        REQUIRE(bytes_told > 0);
+        held.reset();
+        index.reclaim();
+        index.edit(50, [&](Block& block) { block.value = round; });
+    }
+    let_go = true;
+    held.emplace(index.snapshot());
+    for (ShardId id = 0; id < 40; ++id) index.edit(id, [](Block& block) { block.value = 9; });
+    REQUIRE(calls == 4);
+    REQUIRE_FALSE(held.has_value());
+    REQUIRE(index.memory_usage().retained_bytes == 0);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("what the callback throws passes through, and nothing is published") {
+    MemoryBudget budget;
+    budget.soft_bytes = bytes_at_first() + 20000;
+    budget.on_pressure = [](const MemoryStats&) { throw std::runtime_error("no room"); };
+    Index index = limited(budget);
+    const auto held = index.snapshot();
+    auto writer = index.writer();
+    bool thrown = false;
+    for (ShardId id = 0; id < count && !thrown; ++id) {
+        writer.edit(id).value = 1;
+        const auto version = index.version();
+        try {
+            writer.commit();
+        } catch (const std::runtime_error&) {
+            thrown = true;
+            REQUIRE(index.version() == version);
+            REQUIRE(writer.modified_count() == 1);
+        }
+    }
+    REQUIRE(thrown);
+    REQUIRE(test::validate(index) == "");
+    writer.commit(); // once for each crossing: the next commit is not asked about
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("budgets that make no sense are refused") {
+    MemoryBudget budget;
+    budget.hard_bytes = 0;
+    REQUIRE_THROWS_AS(limited(budget), std::invalid_argument);
+    budget.hard_bytes = 100000;
+    budget.soft_bytes = 200000;
+    REQUIRE_THROWS_AS(limited(budget), std::invalid_argument);
+    REQUIRE_THROWS_WITH(limited(budget), test::contains_text("200000"));
+}

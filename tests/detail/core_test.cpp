@@ -1,0 +1,261 @@
+// The core's own parts: beginning, committing, reclaiming and ending, seen from the inside.
+#include <cowindex/detail/commit.hpp>
+#include <cowindex/detail/core.hpp>
+#include <cowindex/detail/lifetime.hpp>
+#include <cowindex/detail/reclaim.hpp>
+
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <cowindex/cowindex.hpp>
+
+#include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
+#include "support/validate.hpp"
+
+using cowindex::ShardId;
+using cowindex::SyncPoint;
+using test::TestAccess;
+
+namespace {
+
+// Runs a function once after it was let go of next.
+struct HookMutex {
+    static inline std::function<void()> after_unlock;
+    bool try_lock() { return mutex.try_lock(); }
+    void lock() { mutex.lock(); }
+    void unlock() {
+        mutex.unlock();
+        if (after_unlock) std::exchange(after_unlock, nullptr)();
+    }
+    std::mutex mutex;
+};
+
+// Runs a function once when the protocol reaches a chosen place.
+struct HookPolicy : cowindex::DefaultPolicy<int> {
+    using Allocator = test::CountingAllocator<std::byte>;
+    using Mutex = HookMutex;
+    static inline SyncPoint where = SyncPoint::unpin;
+    static inline std::function<void()> what;
+    static void sync_point(SyncPoint point) noexcept {
+        if (what && point == where) std::exchange(what, nullptr)();
+    }
+    static void at(SyncPoint point, std::function<void()> then) {
+        where = point;
+        what = std::move(then);
+    }
+};
+using Index = cowindex::CowIndex<int, HookPolicy>;
+
+std::size_t chain_length(const Index& index) {
+    return TestAccess::chain(TestAccess::core(index)).length();
+}
+
+} // namespace
+
+TEST_CASE("a commit overtaken after its preparation is replayed on the newer version") {
+    Index index(100);
+    auto writer = index.writer();
+    writer.edit(1) = 10;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] { index.replace(2, 20); });
+    REQUIRE(writer.commit() == 2);
+    REQUIRE(index.snapshot()[1] == 10);
+    REQUIRE(index.snapshot()[2] == 20);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a commit overtaken after its preparation by the same shard is refused") {
+    Index index(100);
+    auto writer = index.writer();
+    writer.edit(1) = 10;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] { index.replace(1, 20); });
+    const auto result = writer.try_commit();
+    REQUIRE(result.status() == cowindex::CommitStatus::conflict);
+    REQUIRE(result.conflicts() == std::vector<ShardId>{1});
+    REQUIRE(writer[1] == 10);
+    REQUIRE(test::validate(index) == "");
+    writer.edit(1) = 11; // no second clone: it is still this writer's own
+    REQUIRE(index.metrics().clone_operations == 1);
+}
+
+TEST_CASE("a commit that finds the tree higher than it reserved for tops up and goes on") {
+    Index index(1);
+    auto writer = index.writer();
+    writer.edit(0) = 10;
+    bool topped_up = false;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        auto other = index.writer();
+        other.insert(ShardId{1} << 60, 1);
+        other.commit();
+        // The pool holds enough by chance only if it was filled before.
+        HookPolicy::at(SyncPoint::commit_retry, [&] { topped_up = true; });
+    });
+    REQUIRE(writer.commit() == 2);
+    HookPolicy::what = nullptr;
+    REQUIRE(topped_up);
+    REQUIRE(index.snapshot()[0] == 10);
+    REQUIRE(index.size() == 2);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a large batch is replayed before the lock is taken, and again if that was in vain") {
+    for (const bool overtaken : {false, true}) {
+        Index index(1000);
+        auto writer = index.writer();
+        for (ShardId id = 0; id < 20; ++id) writer.edit(980 - id * 40) = 1;
+        writer.erase(990);
+        index.replace(1, 5);
+        HookPolicy::at(SyncPoint::commit_prepared, [&] {
+            HookPolicy::at(SyncPoint::commit_prepared, [&] {
+                if (!overtaken) return;
+                index.replace(2, 6);
+                auto other = index.writer();
+                other.insert(ShardId{1} << 50, 7);
+                other.commit();
+            });
+        });
+        REQUIRE(writer.commit() == (overtaken ? 4U : 2U));
+        HookPolicy::what = nullptr;
+        for (ShardId id = 0; id < 20; ++id) REQUIRE(index.snapshot()[980 - id * 40] == 1);
+        REQUIRE(index.snapshot()[1] == 5);
+        REQUIRE(index.size() == (overtaken ? 1000U : 999U));
+        REQUIRE(test::validate(index) == "");
+    }
+}
+
+TEST_CASE("a version that only a reader holds is found pinned, then let go") {
+    Index index(10);
+    auto reader = index.reader();
+    {
+        const auto view = reader.pin();
+        index.replace(1, 1);
+        index.reclaim();
+        REQUIRE(chain_length(index) == 2);
+        REQUIRE(TestAccess::chain(TestAccess::core(index)).pinned_count() == 1);
+        REQUIRE(view[1] == 0);
+        REQUIRE(test::validate(index) == "");
+    }
+    index.reclaim();
+    REQUIRE(chain_length(index) == 1);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a view that becomes a snapshot after the slots were read keeps its version") {
+    Index index(10);
+    auto reader = index.reader();
+    std::optional<Index::View> view(reader.pin());
+    std::optional<Index::Snapshot> promoted;
+    index.replace(1, 1);
+    HookPolicy::at(SyncPoint::reclaim_barrier, [&] {
+        HookMutex::after_unlock = [&] {
+            promoted = view->snapshot();
+            view.reset();
+        };
+    });
+    index.reclaim();
+    REQUIRE(promoted.has_value());
+    REQUIRE(chain_length(index) == 2);
+    REQUIRE((*promoted)[1] == 0);
+    promoted.reset();
+    index.reclaim();
+    REQUIRE(chain_length(index) == 1);
+}
+
+TEST_CASE("a version published while reclaim() waits for its barrier is left alone") {
+    Index index(10);
+    auto reader = index.reader();
+    std::optional<Index::View> view;
+    index.replace(1, 1);
+    HookPolicy::at(SyncPoint::reclaim_barrier, [&] {
+        HookMutex::after_unlock = [&] {
+            view.emplace(reader.pin()); // of the latest, which the horizon spares
+            index.replace(1, 2);
+        };
+    });
+    index.reclaim();
+    REQUIRE(view->version() == 1);
+    REQUIRE((*view)[1] == 1);
+    REQUIRE(chain_length(index) == 2);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("commits free what they replace, a bounded amount at a time") {
+    test::AllocationAccount account;
+    cowindex::Options<HookPolicy> options;
+    options.allocator = test::CountingAllocator<std::byte>(account);
+    Index index(20000, 0, options);
+    const std::size_t once = account.live_bytes;
+    std::optional<Index::Snapshot> old(index.snapshot());
+    for (ShardId id = 0; id < 20000; id += 100) // every leaf is copied while `old` holds the first
+        index.update([&](Index::Writer& writer) {
+            for (ShardId i = id; i < id + 100; ++i) writer.replace(i, 1);
+        });
+    const std::size_t both = account.live_bytes;
+    REQUIRE(both > once + once / 2);
+    old.reset();
+    index.replace(0, 2);
+    REQUIRE(account.live_bytes > once + once / 2); // one small commit does not pay for all
+    for (int i = 0; i < 3000; ++i) index.replace(0, i);
+    REQUIRE(account.live_bytes < once + once / 20); // many do
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a barrier is paid for only when enough versions wait") {
+    Index index(10);
+    auto reader = index.reader();
+    int barriers = 0;
+    std::function<void()> count = [&] {
+        ++barriers;
+        HookPolicy::at(SyncPoint::reclaim_barrier, count);
+    };
+    HookPolicy::at(SyncPoint::reclaim_barrier, count);
+    for (int i = 0; i < 20; ++i) index.replace(1, i);
+    REQUIRE(barriers == 0);
+    for (int i = 0; i < 2000; ++i) index.replace(1, i);
+    REQUIRE(barriers > 0);
+    REQUIRE(barriers < 2000 / 16);
+    HookPolicy::what = nullptr;
+    REQUIRE(chain_length(index) < 600);
+}
+
+TEST_CASE("writers, batches and records are used again") {
+    test::AllocationAccount account;
+    cowindex::Options<HookPolicy> options;
+    options.allocator = test::CountingAllocator<std::byte>(account);
+    Index index(10, 0, options);
+    for (int i = 0; i < 100; ++i) index.replace(1, i);
+    const std::uint64_t before = account.allocations;
+    for (int i = 0; i < 100; ++i) index.replace(1, i);
+    REQUIRE(account.allocations == before + 100); // the shards
+    std::vector<Index::Writer> writers;
+    for (int i = 0; i < 50; ++i) writers.push_back(index.writer());
+    REQUIRE(TestAccess::open_count(TestAccess::core(index)) == 50);
+    writers.clear();
+    REQUIRE(TestAccess::open_count(TestAccess::core(index)) == 0);
+    REQUIRE(TestAccess::idle_count(TestAccess::core(index)) < 50);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("an index ends once, by whoever is the last") {
+    test::AllocationAccount account;
+    cowindex::Options<HookPolicy> options;
+    options.allocator = test::CountingAllocator<std::byte>(account);
+    int closings = 0;
+    int survivors = 0;
+    std::optional<Index> index(std::in_place, 10U, 0, options);
+    std::optional<Index::Snapshot> old(index->snapshot());
+    index->replace(1, 1);
+    HookPolicy::at(SyncPoint::teardown_closing, [&] { ++closings; });
+    index.reset();
+    REQUIRE(closings == 1);
+    REQUIRE(account.live_bytes > 0);
+    REQUIRE((*old)[1] == 0);
+    HookPolicy::at(SyncPoint::teardown_survivor, [&] { ++survivors; });
+    old.reset();
+    REQUIRE(survivors == 1);
+    REQUIRE(account.live_bytes == 0);
+    HookPolicy::what = nullptr;
+}

@@ -1,0 +1,131 @@
+#include <cowindex/detail/object_store.hpp>
+
+#include <cstdint>
+#include <stdexcept>
+
+#include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
+
+using namespace cowindex::detail;
+
+namespace {
+
+using Allocator = test::CountingAllocator<std::byte>;
+using Pool = NodePool<int, Allocator>;
+
+struct alignas(256) Wide {
+    explicit Wide(bool fail) {
+        if (fail) throw std::runtime_error("no");
+    }
+    char character = 'w';
+};
+
+} // namespace
+
+TEST_CASE("objects are made and freed through the allocator, with their alignment") {
+    test::AllocationAccount account;
+    const Allocator allocator(account);
+    Wide* wide = make_object<Wide>(allocator, false);
+    REQUIRE(reinterpret_cast<std::uintptr_t>(wide) % 256 == 0);
+    REQUIRE(account.live_bytes == sizeof(Wide));
+    destroy_object(allocator, wide);
+    REQUIRE(account.live_bytes == 0);
+    REQUIRE_FALSE(account.mismatched);
+}
+
+TEST_CASE("a constructor that throws gives its memory back") {
+    test::AllocationAccount account;
+    REQUIRE_THROWS_AS(make_object<Wide>(Allocator(account), true), std::runtime_error);
+    REQUIRE(account.live_bytes == 0);
+    REQUIRE(account.allocations == 1);
+}
+
+TEST_CASE("objects know their bytes and their kind") {
+    ShardBox<int> box([] { return 7; });
+    REQUIRE(box.shard == 7);
+    REQUIRE_FALSE(box.is_node());
+    REQUIRE(box.bytes() == sizeof(ShardBox<int>));
+    box.set_bytes(12345);
+    REQUIRE(box.bytes() == 12345);
+    REQUIRE_FALSE(box.is_node());
+    REQUIRE(box_overhead<int> + sizeof(int) == sizeof(ShardBox<int>));
+    const Leaf<int> leaf;
+    REQUIRE(leaf.is_node());
+    REQUIRE(leaf.bytes() == sizeof(Leaf<int>));
+    const Inner inner;
+    REQUIRE(inner.is_node());
+    REQUIRE(inner.bytes() == sizeof(Inner));
+    REQUIRE(inner.birth == unborn);
+}
+
+TEST_CASE("a pool reserves what is missing and hands it out") {
+    test::AllocationAccount account;
+    Pool pool{Allocator(account)};
+    pool.reserve({3, 2});
+    REQUIRE(account.allocations == 5);
+    REQUIRE(pool.holds({3, 2}));
+    REQUIRE_FALSE(pool.holds({4, 2}));
+    REQUIRE_FALSE(pool.holds({3, 3}));
+    REQUIRE(pool.bytes() == account.live_bytes);
+    pool.reserve({2, 2});
+    REQUIRE(account.allocations == 5);
+
+    Node* leaf = pool.take_leaf();
+    Node* inner = pool.take_inner(4);
+    REQUIRE(leaf->level == 0);
+    REQUIRE(inner->level == 4);
+    REQUIRE(pool.holds({2, 1}));
+    REQUIRE_FALSE(pool.holds({3, 1}));
+    REQUIRE(pool.bytes() == 2 * sizeof(Leaf<int>) + sizeof(Inner));
+    pool.give(leaf);
+    pool.give(inner);
+    REQUIRE(pool.holds({3, 2}));
+    pool.trim({1, 0});
+    REQUIRE_FALSE(pool.holds({2, 0}));
+    REQUIRE(account.live_bytes == sizeof(Leaf<int>));
+    REQUIRE(pool.bytes() == account.live_bytes);
+}
+
+TEST_CASE("reserving that fails leaves the pool as it was") {
+    test::AllocationAccount account;
+    Pool pool{Allocator(account)};
+    pool.reserve({1, 1});
+    const std::size_t bytes = account.live_bytes;
+    for (std::uint64_t fail = 0; fail < 9; ++fail) {
+        account.refuse_from = account.allocations + fail;
+        REQUIRE_THROWS_AS(pool.reserve({6, 6}), std::bad_alloc);
+        account.refuse_from = ~std::uint64_t{0};
+        REQUIRE(account.live_bytes == bytes);
+        REQUIRE(pool.bytes() == bytes);
+        REQUIRE(pool.holds({1, 1}));
+    }
+}
+
+TEST_CASE("a pool keeps about as much as the last commit took, within bounds") {
+    test::AllocationAccount account;
+    Pool pool{Allocator(account)};
+    pool.reserve({5000, 5000});
+    pool.fit({100, 1});
+    REQUIRE(pool.holds({100, 1}));
+    REQUIRE_FALSE(pool.holds({101, 0}));
+    pool.reserve({5000, 0});
+    pool.fit({1000000, 0});
+    REQUIRE_FALSE(pool.holds({4999, 0}));
+    pool.fit({0, 0});
+    REQUIRE(pool.bytes() > 0);
+    // Full: a node that is offered is refused.
+    Node* node = make_object<Leaf<int>>(Allocator(account));
+    REQUIRE_FALSE(pool.give_if_room(node));
+    REQUIRE(pool.give_if_room(pool.take_leaf()));
+    destroy_node<int>(Allocator(account), node);
+}
+
+TEST_CASE("a pool frees what it holds") {
+    test::AllocationAccount account;
+    {
+        Pool pool{Allocator(account)};
+        pool.reserve({10, 10});
+    }
+    REQUIRE(account.live_bytes == 0);
+    REQUIRE(account.live_objects == 0);
+}

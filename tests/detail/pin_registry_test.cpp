@@ -1,0 +1,132 @@
+#include <cowindex/detail/pin_registry.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <cowindex/policy.hpp>
+
+#include "support/catch.hpp"
+
+using namespace cowindex::detail;
+
+namespace {
+
+struct Value {};
+struct FakeCore {};
+using Policy = cowindex::DefaultPolicy<int>;
+using Registry = PinRegistry<Value, Policy, FakeCore>;
+using Slot = Registry::Slot;
+
+struct Registered {
+    Slot* claim(std::string label = {}) {
+        return registry.claim(core, words, lock, std::move(label));
+    }
+    std::shared_ptr<const Value> publish() {
+        auto value = std::make_shared<const Value>();
+        static_cast<void>(words.publish(value));
+        return value;
+    }
+
+    FakeCore core;
+    Publication<Value, Policy> words;
+    CommitLock<std::mutex> lock;
+    Registry registry;
+};
+
+} // namespace
+
+TEST_CASE("slots are on lines of their own and are used again") {
+    STATIC_REQUIRE(alignof(Slot) >= line_pair);
+    STATIC_REQUIRE(sizeof(Slot) >= 2 * line_pair);
+    Registered r;
+    REQUIRE_FALSE(r.registry.anyone());
+    Slot* first = r.claim("one");
+    Slot* second = r.claim();
+    REQUIRE(first != second);
+    REQUIRE(first->label == "one");
+    REQUIRE(r.registry.anyone());
+    r.registry.give_back(first, r.lock);
+    REQUIRE(r.registry.anyone());
+    REQUIRE(first->label.empty());
+    REQUIRE(r.claim("again") == first);
+    REQUIRE(first->label == "again");
+    r.registry.give_back(second, r.lock);
+    r.registry.give_back(first, r.lock);
+    REQUIRE_FALSE(r.registry.anyone());
+}
+
+TEST_CASE("nested pins repeat the outermost, and the last one clears the slot") {
+    Registered r;
+    const auto old = r.publish();
+    Slot* slot = r.claim();
+    REQUIRE(slot->pin() == old.get());
+    const auto latest = r.publish();
+    REQUIRE(slot->pin() == old.get());
+    REQUIRE_FALSE(slot->unpin());
+    REQUIRE(slot->word.own() == old.get());
+    REQUIRE_FALSE(slot->unpin());
+    REQUIRE(slot->word.own() == nullptr);
+    REQUIRE(slot->pin() == latest.get());
+    REQUIRE(slot->pin() == latest.get());
+    REQUIRE_FALSE(slot->leave()); // its reader ends: views are left
+    REQUIRE_FALSE(slot->unpin());
+    REQUIRE(slot->word.own() == latest.get());
+    REQUIRE(slot->unpin()); // to be given back
+    r.registry.give_back(slot, r.lock);
+    REQUIRE(r.claim() == slot);
+    static_cast<void>(slot->pin());
+    REQUIRE_FALSE(slot->unpin()); // nobody has left
+    REQUIRE(slot->leave());
+    r.registry.give_back(slot, r.lock);
+}
+
+TEST_CASE("a scan finds the pins of old versions, with their labels") {
+    Registered r;
+    Slot* a = r.claim("a");
+    Slot* b = r.claim("b");
+    Slot* c = r.claim("c");
+    Slot* idle = r.claim("idle");
+    const auto old = r.publish();
+    static_cast<void>(a->pin());
+    static_cast<void>(b->pin());
+    const auto latest = r.publish();
+    static_cast<void>(c->pin());
+    REQUIRE(r.registry.count_pinned(r.words) == 3);
+
+    r.registry.scan(r.words, latest.get());
+    REQUIRE(r.registry.is_pinned(old.get()));
+    REQUIRE_FALSE(r.registry.is_pinned(latest.get())); // of no interest
+    std::vector<std::string> labels;
+    r.registry.for_each_pin(old.get(), [&](const Slot& s) { labels.push_back(s.label); });
+    std::sort(labels.begin(), labels.end());
+    REQUIRE(labels == std::vector<std::string>{"a", "b"});
+
+    static_cast<void>(a->unpin());
+    r.registry.scan(r.words, latest.get());
+    REQUIRE(r.registry.is_pinned(old.get()));
+    static_cast<void>(b->unpin());
+    REQUIRE(r.registry.is_pinned(old.get())); // by the last scan
+    r.registry.scan(r.words, latest.get());
+    REQUIRE_FALSE(r.registry.is_pinned(old.get()));
+    static_cast<void>(c->unpin());
+    REQUIRE(r.registry.count_pinned(r.words) == 0);
+    for (Slot* slot : {a, b, c, idle}) r.registry.give_back(slot, r.lock);
+}
+
+TEST_CASE("a lender hands out what was put back, once") {
+    Registered r;
+    SlotLender<Slot> lender;
+    REQUIRE(lender.borrow() == nullptr);
+    Slot* first = r.claim();
+    Slot* second = r.claim();
+    REQUIRE(lender.put_back(first));
+    REQUIRE_FALSE(lender.put_back(second)); // the entry of this thread is full
+    REQUIRE(lender.borrow() == first);
+    REQUIRE(lender.borrow() == nullptr);
+    r.registry.give_back(first, r.lock);
+    r.registry.give_back(second, r.lock);
+}

@@ -1,0 +1,315 @@
+#include <cowindex/detail/asymmetric_fence.hpp>
+#include <cowindex/detail/clock.hpp>
+#include <cowindex/detail/commit_lock.hpp>
+#include <cowindex/detail/publication.hpp>
+#include <cowindex/detail/shared_cell.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using namespace cowindex::detail;
+using cowindex::SyncPoint;
+
+namespace {
+
+struct Value {
+    int number = 0;
+};
+
+// Runs a function when the protocol reaches a chosen place.
+struct HookPolicy {
+    static inline SyncPoint where = SyncPoint::unpin;
+    static inline void (*what)() = nullptr;
+    static void sync_point(SyncPoint point) noexcept {
+        if (what != nullptr && point == where) std::exchange(what, nullptr)();
+    }
+};
+
+using Words = Publication<Value, HookPolicy>;
+using Word = PinWord<Value, HookPolicy>;
+
+Words* words = nullptr;
+Word* word = nullptr;
+std::shared_ptr<const Value> next_value;
+std::shared_ptr<const Value> seen;
+
+template <class Cell>
+void check_cell() {
+    Cell cell;
+    REQUIRE(cell.load() == nullptr);
+    auto first = std::make_shared<const Value>(Value{1});
+    REQUIRE(cell.exchange(first) == nullptr);
+    REQUIRE(cell.load() == first);
+    REQUIRE(first.use_count() == 2);
+    auto second = std::make_shared<const Value>(Value{2});
+    REQUIRE(cell.exchange(second) == first);
+    REQUIRE(first.use_count() == 1);
+    REQUIRE(cell.load()->number == 2);
+    REQUIRE(cell.exchange(nullptr) == second);
+    REQUIRE(second.use_count() == 1);
+}
+
+template <class Cell>
+void check_cell_destroys() {
+    const auto value = std::make_shared<const Value>();
+    {
+        Cell cell;
+        static_cast<void>(cell.exchange(value));
+        REQUIRE(value.use_count() == 2);
+    }
+    REQUIRE(value.use_count() == 1);
+}
+
+// Every load sees something that was stored, never older than what it saw before.
+template <class Cell>
+void check_cell_between_threads() {
+    Cell cell;
+    static_cast<void>(cell.exchange(std::make_shared<const Value>()));
+    constexpr int last = 20000;
+    bool backwards[2] = {false, false};
+    std::vector<std::thread> readers;
+    for (bool& back : backwards)
+        readers.emplace_back([&cell, &back] {
+            for (int before = 0; before < last;) {
+                const int now = cell.load()->number;
+                if (now < before) back = true;
+                before = now;
+            }
+        });
+    for (int i = 1; i <= last; ++i)
+        static_cast<void>(cell.exchange(std::make_shared<const Value>(Value{i})));
+    for (std::thread& reader : readers) reader.join();
+    REQUIRE_FALSE(backwards[0]);
+    REQUIRE_FALSE(backwards[1]);
+}
+
+} // namespace
+
+TEST_CASE("the stand-in cell holds and exchanges one owner") {
+    check_cell<LockedSharedCell<const Value>>();
+    check_cell_destroys<LockedSharedCell<const Value>>();
+    check_cell_between_threads<LockedSharedCell<const Value>>();
+}
+
+#if defined(COWINDEX_STANDARD_SHARED_CELL)
+TEST_CASE("the standard cell holds and exchanges one owner") {
+    check_cell<StandardSharedCell<const Value>>();
+    check_cell_destroys<StandardSharedCell<const Value>>();
+    check_cell_between_threads<StandardSharedCell<const Value>>();
+}
+#endif
+
+TEST_CASE("the cell in use is the one that was asked for") {
+#if defined(COWINDEX_SHARED_CELL_STANDIN)
+    STATIC_REQUIRE(std::is_same_v<SharedCell<const Value>, LockedSharedCell<const Value>>);
+#endif
+    check_cell<SharedCell<const Value>>();
+}
+
+TEST_CASE("a fence is asymmetric where the kernel helps, and always usable") {
+    const AsymmetricFence fence;
+#if !defined(COWINDEX_HAS_MEMBARRIER)
+    REQUIRE_FALSE(fence.asymmetric());
+#endif
+    REQUIRE(fence.heavy());
+    AsymmetricFence::light();
+    REQUIRE(AsymmetricFence().asymmetric() == fence.asymmetric());
+}
+
+TEST_CASE("publishing returns the owner before, loading the owner now") {
+    Words publication;
+    REQUIRE(publication.latest() == nullptr);
+    const auto first = std::make_shared<const Value>(Value{1});
+    REQUIRE(publication.publish(first) == nullptr);
+    REQUIRE(publication.latest() == first.get());
+    REQUIRE(publication.load() == first);
+    const auto second = std::make_shared<const Value>(Value{2});
+    REQUIRE(publication.publish(second) == first);
+    REQUIRE(publication.load() == second);
+    REQUIRE(publication.close() == second);
+    REQUIRE(publication.latest() == nullptr);
+    REQUIRE(publication.load() == nullptr);
+}
+
+TEST_CASE("a pin names what it pinned until it is cleared") {
+    Words publication;
+    const auto first = std::make_shared<const Value>(Value{1});
+    const auto second = std::make_shared<const Value>(Value{2});
+    static_cast<void>(publication.publish(first));
+    Word pin;
+    REQUIRE(pin.own() == nullptr);
+    REQUIRE(pin.scan(publication) == nullptr);
+    REQUIRE(pin.pin(publication) == first.get());
+    static_cast<void>(publication.publish(second));
+    REQUIRE(pin.own() == first.get());
+    REQUIRE(pin.scan(publication) == first.get());
+    pin.clear();
+    REQUIRE(pin.scan(publication) == nullptr);
+    REQUIRE(pin.pin(publication) == second.get());
+    pin.clear();
+}
+
+TEST_CASE("a pin that was overtaken by a publication starts again") {
+    for (const SyncPoint where : {SyncPoint::pin_loaded, SyncPoint::pin_stored}) {
+        Words publication;
+        Word pin;
+        static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
+        words = &publication;
+        next_value = std::make_shared<const Value>(Value{2});
+        HookPolicy::where = where;
+        HookPolicy::what = [] { seen = words->publish(next_value); };
+        REQUIRE(pin.pin(publication) == next_value.get());
+        REQUIRE(pin.scan(publication) == next_value.get());
+        REQUIRE(seen->number == 1);
+        pin.clear();
+        seen = nullptr;
+        next_value = nullptr;
+    }
+}
+
+TEST_CASE("a slot is clear only after the hook of unpinning") {
+    Words publication;
+    Word pin;
+    static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
+    word = &pin;
+    words = &publication;
+    static bool named = false;
+    named = false;
+    static_cast<void>(pin.pin(publication));
+    HookPolicy::where = SyncPoint::unpin;
+    HookPolicy::what = [] { named = word->scan(*words) != nullptr; };
+    pin.clear();
+    REQUIRE(named);
+    REQUIRE(pin.scan(publication) == nullptr);
+}
+
+TEST_CASE("between the two stores of a publication, loading waits and a pin sees the newer one") {
+    Words publication;
+    static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
+    words = &publication;
+    Word pin;
+    word = &pin;
+    static int pinned = 0;
+    HookPolicy::where = SyncPoint::publish_between;
+    HookPolicy::what = [] { pinned = word->pin(*words)->number; };
+    static_cast<void>(publication.publish(std::make_shared<const Value>(Value{2})));
+    REQUIRE(pinned == 2);
+    pin.clear();
+
+    // A snapshot that loaded the old owner tries again when the raw pointer disagrees.
+    HookPolicy::where = SyncPoint::snapshot_loaded;
+    HookPolicy::what = [] {
+        static_cast<void>(words->publish(std::make_shared<const Value>(Value{3})));
+    };
+    REQUIRE(publication.load()->number == 3);
+}
+
+TEST_CASE("owners expire, are released and orphaned in every order") {
+    OwnerState state;
+    REQUIRE_FALSE(state.is_expired());
+    REQUIRE_FALSE(state.is_released());
+    state.expire();
+    REQUIRE(state.is_expired());
+    REQUIRE_FALSE(state.is_released());
+    REQUIRE_FALSE(state.release());
+    REQUIRE(state.is_released());
+    REQUIRE(state.orphan());
+    state.reset();
+    REQUIRE_FALSE(state.is_expired());
+    REQUIRE_FALSE(state.is_released());
+    REQUIRE_FALSE(state.orphan());
+    REQUIRE(state.release());
+}
+
+TEST_CASE("the last user is told") {
+    UserCount users(1);
+    users.add();
+    users.add();
+    REQUIRE_FALSE(users.drop());
+    REQUIRE_FALSE(users.drop());
+    REQUIRE(users.drop());
+}
+
+TEST_CASE("the words that readers write and commits write are on different lines") {
+    STATIC_REQUIRE(alignof(Words) >= line_pair);
+    STATIC_REQUIRE(sizeof(Words) >= 2 * line_pair);
+}
+
+TEST_CASE("the commit lock excludes, and a guard lets go and takes back") {
+    CommitLock<std::mutex> lock;
+    int counter = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t)
+        threads.emplace_back([&] {
+            for (int i = 0; i < 20000; ++i) {
+                Guard guard(lock);
+                ++counter;
+                if (i % 7 == 0) {
+                    guard.unlock();
+                    guard.relock();
+                    ++counter;
+                    --counter;
+                }
+                if (i % 11 == 0) guard.unlock();
+            }
+        });
+    for (std::thread& thread : threads) thread.join();
+    REQUIRE(counter == 60000);
+    cowindex::detail::pause();
+}
+
+namespace {
+
+// Refuses try_lock() for a while, as if somebody else held it.
+struct BusyMutex {
+    static inline int refusals = 0;
+    static inline int tries = 0;
+    static inline int blocked = 0;
+    static inline int held = 0;
+    bool try_lock() {
+        ++tries;
+        if (refusals > 0) {
+            --refusals;
+            return false;
+        }
+        ++held;
+        return true;
+    }
+    void lock() {
+        ++blocked;
+        ++held;
+    }
+    void unlock() { --held; }
+};
+
+} // namespace
+
+TEST_CASE("the commit lock spins, yields, then blocks, and locks once") {
+    CommitLock<BusyMutex> lock;
+    for (const int refusals : {0, 50, 105, 1000000}) {
+        BusyMutex::refusals = refusals;
+        BusyMutex::blocked = 0;
+        {
+            Guard guard(lock);
+            REQUIRE(BusyMutex::held == 1);
+        }
+        REQUIRE(BusyMutex::held == 0);
+        REQUIRE(BusyMutex::blocked == (refusals == 1000000 ? 1 : 0));
+    }
+}
+
+TEST_CASE("the coarse clock does not go back and keeps up with the fine one") {
+    const auto first = coarse_now();
+    const auto second = coarse_now();
+    REQUIRE(second >= first);
+    REQUIRE(first.count() > 0);
+    const auto fine = std::chrono::steady_clock::now().time_since_epoch();
+    REQUIRE(std::chrono::abs(fine - coarse_now()) < std::chrono::hours(1));
+}

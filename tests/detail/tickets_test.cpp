@@ -1,0 +1,130 @@
+#include <cowindex/detail/tickets.hpp>
+
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using namespace cowindex::detail;
+using cowindex::ShardId;
+using cowindex::SyncPoint;
+
+namespace {
+
+struct TicketPolicy {
+    using Mutex = std::mutex;
+    static inline int waits = 0;
+    static inline void (*on_wait)() = nullptr;
+    static void sync_point(SyncPoint point) noexcept {
+        if (point != SyncPoint::ticket_wait) return;
+        ++waits;
+        if (on_wait != nullptr) std::exchange(on_wait, nullptr)();
+    }
+};
+
+struct Change {
+    ShardId id;
+};
+using Line = TicketLine<TicketPolicy>;
+
+Line* line = nullptr;
+Line::Lock* lock_of_line = nullptr;
+Ticket* in_line = nullptr;
+
+struct Fixture {
+    Fixture() {
+        line = &tickets;
+        lock_of_line = &lock;
+        TicketPolicy::waits = 0;
+        TicketPolicy::on_wait = nullptr;
+    }
+    // Whether a commit of these shards waits; whoever waits sees the ticket leave at once.
+    bool waits(std::vector<Change> changes, const Ticket* mine, Ticket& leaving) {
+        TicketPolicy::waits = 0;
+        in_line = &leaving;
+        TicketPolicy::on_wait = [] { line->leave(*in_line, *lock_of_line); };
+        tickets.give_way(changes, mine, lock);
+        TicketPolicy::on_wait = nullptr;
+        return TicketPolicy::waits != 0;
+    }
+
+    Line tickets;
+    Line::Lock lock;
+};
+
+} // namespace
+
+TEST_CASE("a ticket touches its own shards, or every shard") {
+    Ticket ticket;
+    ticket.shards = {2, 5, 9};
+    REQUIRE(ticket.touches(std::vector<Change>{{1}, {5}}));
+    REQUIRE_FALSE(ticket.touches(std::vector<Change>{{1}, {6}}));
+    REQUIRE_FALSE(ticket.touches(std::vector<Change>{}));
+    ticket.every_shard = true;
+    REQUIRE(ticket.touches(std::vector<Change>{{1}}));
+}
+
+TEST_CASE("nobody waits where nobody stands") {
+    Fixture f;
+    f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock);
+    REQUIRE(TicketPolicy::waits == 0);
+}
+
+TEST_CASE("a commit waits for a ticket that touches its shards, until that leaves") {
+    Fixture f;
+    Ticket ticket;
+    f.tickets.stand(ticket, {3, 4}, false, f.lock);
+    REQUIRE(ticket.number != 0);
+    REQUIRE_FALSE(f.waits({{5}}, nullptr, ticket));
+    REQUIRE(f.waits({{4}}, nullptr, ticket));
+    REQUIRE(ticket.number == 0);
+    REQUIRE_FALSE(f.waits({{4}}, nullptr, ticket));
+}
+
+TEST_CASE("older tickets go first") {
+    Fixture f;
+    Ticket older;
+    Ticket younger;
+    f.tickets.stand(older, {1}, false, f.lock);
+    f.tickets.stand(younger, {1}, false, f.lock);
+    REQUIRE(older.number < younger.number);
+    REQUIRE_FALSE(f.waits({{1}}, &older, younger));
+    REQUIRE(f.waits({{1}}, &younger, older));
+    Ticket none; // has not lost often enough to have a number
+    REQUIRE(f.waits({{1}}, &none, younger));
+}
+
+TEST_CASE("standing again keeps the place and renews the shards") {
+    Fixture f;
+    Ticket ticket;
+    f.tickets.stand(ticket, {1}, false, f.lock);
+    const auto number = ticket.number;
+    f.tickets.stand(ticket, {2}, false, f.lock);
+    REQUIRE(ticket.number == number);
+    REQUIRE_FALSE(f.waits({{1}}, nullptr, ticket));
+    f.tickets.stand(ticket, {}, true, f.lock);
+    REQUIRE(f.waits({{1}}, nullptr, ticket));
+    f.tickets.leave(ticket, f.lock); // twice is once
+}
+
+TEST_CASE("tickets leave from any place in the line") {
+    Fixture f;
+    Ticket a, b, c;
+    for (Ticket* ticket : {&a, &b, &c}) f.tickets.stand(*ticket, {1}, false, f.lock);
+    f.tickets.leave(b, f.lock);
+    f.tickets.leave(c, f.lock);
+    f.tickets.stand(b, {1}, false, f.lock);
+    REQUIRE(b.number > a.number);
+    f.tickets.leave(a, f.lock);
+    REQUIRE(f.waits({{1}}, nullptr, b));
+}
+
+TEST_CASE("patience ends") {
+    Fixture f;
+    Ticket ticket;
+    f.tickets.stand(ticket, {1}, false, f.lock);
+    f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock); // returns
+    REQUIRE(TicketPolicy::waits > 0);
+    f.tickets.leave(ticket, f.lock);
+}

@@ -1,0 +1,367 @@
+#include <cowindex/detail/version_chain.hpp>
+#include <cowindex/detail/version_record.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using namespace cowindex::detail;
+using cowindex::Version;
+
+namespace {
+
+struct FakeCore {
+    static void sync_point(cowindex::SyncPoint) noexcept {}
+    void survivor_died() noexcept { ++survivors_died; }
+    int survivors_died = 0;
+};
+
+using Record = VersionRecord<int, FakeCore>;
+using Chain = VersionChain<int, FakeCore>;
+using Box = ShardBox<int>;
+using Owner = std::shared_ptr<const Record>;
+
+std::unique_ptr<Box> make_box(Version birth, std::size_t bytes) {
+    auto box = std::make_unique<Box>([] { return 0; });
+    box->birth = birth;
+    box->set_bytes(bytes);
+    return box;
+}
+
+std::vector<const Object*> objects_of(const DeadList& list) {
+    std::vector<const Object*> all;
+    for (const Object* object = list.head(); object != nullptr; object = object->next)
+        all.push_back(object);
+    return all;
+}
+
+// A history of versions, each some boxes, without trees.
+struct History {
+    explicit History(std::uint64_t seed) : random(seed) { commit(); }
+
+    std::size_t pick(std::size_t below) { return random() % below; }
+
+    void commit() {
+        records.push_back(std::make_unique<Record>(core));
+        Record* record = records.back().get();
+        const Version version = ++last_version_made;
+        DeadList retired;
+        Chain::LiveBytes born;
+        for (std::size_t i = 0; i < live.size();) {
+            if (pick(3) != 0) {
+                ++i;
+                continue;
+            }
+            death[live[i]] = version;
+            retired.push(live[i]);
+            live_bytes -= live[i]->bytes();
+            live[i] = live.back();
+            live.pop_back();
+        }
+        for (std::size_t i = pick(6); i > 0; --i) {
+            boxes.push_back(make_box(version, 1 + pick(100)));
+            live.push_back(boxes.back().get());
+            born.shards += live.back()->bytes();
+            live_bytes += live.back()->bytes();
+        }
+        record->version = version;
+        const bool first = latest_owner == nullptr;
+        chain.append(record, retired, born);
+        Owner superseded = std::exchange(latest_owner, make_owner(*record));
+        if (first) return;
+        // With nothing pinned, the version before may be dropped on the spot.
+        chain.supersede(std::move(superseded), drop_at_once && pinned.empty() && pick(2) == 0, retired);
+        check_freed(retired);
+    }
+
+    [[nodiscard]] bool alive_in(const Object* box, Version version) const {
+        const auto died = death.find(box);
+        return box->birth <= version && (died == death.end() || version < died->second);
+    }
+
+    [[nodiscard]] std::set<Version> held() const {
+        std::set<Version> versions{last_version_made};
+        for (const Owner& owner : owners) versions.insert(owner->version);
+        for (const Record* record : pinned) versions.insert(record->version);
+        for (const Record* record : based) versions.insert(record->version);
+        return versions;
+    }
+
+    void sort() {
+        chain.sort_superseded(chain.latest()->version, [this](const Record* record) {
+            return std::find(pinned.begin(), pinned.end(), record) != pinned.end();
+        });
+    }
+
+    // What nobody needs has become garbage, and nothing else.
+    void collect(bool all) {
+        Garbage<Record> taken;
+        chain.take_garbage(taken, all ? ~std::size_t{0} : pick(4), all ? ~std::size_t{0} : 500);
+        check_freed(taken.objects);
+    }
+
+    void check_freed(DeadList& list) {
+        const std::set<Version> needed = held();
+        for (Object* object = list.detach(); object != nullptr; object = object->next) {
+            REQUIRE(freed.insert(object).second);
+            for (const Version version : needed) REQUIRE_FALSE(alive_in(object, version));
+        }
+    }
+
+    void check_exact() {
+        Chain::Limit limit{~std::size_t{0}, chain.owned_count()};
+        sort();
+        while (chain.settle(limit)) {}
+        chain.revisit_dropped(~std::size_t{0});
+        collect(true);
+        const std::set<Version> needed = held();
+        REQUIRE(chain.length() == needed.size());
+        std::size_t beyond = 0;
+        std::map<Version, std::size_t> alone;
+        for (const auto& box : boxes) {
+            std::size_t holders = 0;
+            Version holder = 0;
+            for (const Version version : needed)
+                if (alive_in(box.get(), version)) {
+                    ++holders;
+                    holder = version;
+                }
+            REQUIRE((holders == 0) == (freed.count(box.get()) != 0));
+            if (holders != 0 && !alive_in(box.get(), last_version_made)) beyond += box->bytes();
+            if (holders == 1) alone[holder] += box->bytes();
+        }
+        REQUIRE(chain.dead_bytes() == beyond);
+        REQUIRE(chain.live().shards == live_bytes);
+        REQUIRE(chain.garbage().empty());
+        for (const Record* record = chain.oldest(); record != chain.latest(); record = record->newer)
+            REQUIRE(Chain::alone_bytes(*record) == alone[record->version] + sizeof(Record));
+    }
+
+    void step() {
+        switch (pick(9)) {
+        case 0:
+        case 1:
+        case 2: commit(); break;
+        case 3: owners.push_back(latest_owner); break;
+        case 4:
+            if (!owners.empty()) {
+                std::swap(owners[pick(owners.size())], owners.back());
+                owners.pop_back();
+            }
+            break;
+        case 5:
+            // Only the latest can be pinned or become a base.
+            if (pick(2) == 0) {
+                pinned.push_back(chain.latest());
+            } else {
+                based.push_back(chain.latest());
+                ++chain.latest()->writers;
+            }
+            break;
+        case 6:
+            if (!pinned.empty() && pick(2) == 0) {
+                pinned.erase(pinned.begin() + static_cast<std::ptrdiff_t>(pick(pinned.size())));
+            } else if (!based.empty()) {
+                const auto it = based.begin() + static_cast<std::ptrdiff_t>(pick(based.size()));
+                --(*it)->writers;
+                based.erase(it);
+            }
+            break;
+        case 7: {
+            if (pick(2) == 0) sort();
+            Chain::Limit limit{1 + pick(4), pick(3)};
+            chain.settle(limit); // in small steps, with commits between them
+            collect(false);
+            break;
+        }
+        default:
+            if (pick(4) == 0) check_exact();
+        }
+    }
+
+    std::mt19937_64 random;
+    FakeCore core;
+    std::vector<std::unique_ptr<Record>> records; // outlive all owners
+    std::vector<std::unique_ptr<Box>> boxes;
+    Chain chain;
+    Owner latest_owner;
+    std::vector<Owner> owners;
+    std::vector<Record*> pinned;
+    std::vector<Record*> based;
+    std::vector<Box*> live;
+    std::size_t live_bytes = 0;
+    std::map<const Object*, Version> death;
+    std::set<const Object*> freed;
+    Version last_version_made = 0;
+    bool drop_at_once = true;
+};
+
+} // namespace
+
+TEST_CASE("a dead list counts what it holds") {
+    const auto old = make_box(3, 10);
+    const auto young = make_box(8, 20);
+    Leaf<int> leaf;
+    leaf.birth = 5;
+    DeadList list;
+    REQUIRE(list.empty());
+    REQUIRE(list.min_birth() == unborn);
+    list.push(young.get());
+    list.push(old.get());
+    list.push(&leaf);
+    REQUIRE(list.count() == 3);
+    REQUIRE(list.bytes() == 30 + sizeof(leaf));
+    REQUIRE(list.node_bytes() == sizeof(leaf));
+    REQUIRE(list.min_birth() == 3);
+
+    DeadList other;
+    const auto third = make_box(1, 5);
+    other.push(third.get());
+    list.splice(other);
+    REQUIRE(other.empty());
+    REQUIRE(other.bytes() == 0);
+    REQUIRE(list.count() == 4);
+    REQUIRE(list.min_birth() == 1);
+    REQUIRE(objects_of(list).size() == 4);
+
+    other.splice(list); // into an empty one
+    REQUIRE(list.empty());
+    REQUIRE(other.count() == 4);
+    REQUIRE(other.node_bytes() == sizeof(leaf));
+
+    std::set<const Object*> popped;
+    while (!other.empty()) popped.insert(other.pop());
+    REQUIRE(popped == std::set<const Object*>{old.get(), young.get(), &leaf, third.get()});
+    REQUIRE(other.bytes() == 0);
+    REQUIRE(other.node_bytes() == 0);
+    REQUIRE(other.min_birth() == unborn);
+    other.push(old.get()); // the end was forgotten
+    list.splice(other);
+    REQUIRE(objects_of(list) == std::vector<const Object*>{old.get()});
+    REQUIRE(list.detach() == old.get());
+    REQUIRE(list.empty());
+}
+
+TEST_CASE("the first owner of a record allocates nothing and says when it is gone") {
+    FakeCore core;
+    Record record(core);
+    for (int round = 0; round < 3; ++round) {
+        Owner owner = make_owner(record);
+        REQUIRE(owner.get() == &record);
+        REQUIRE_FALSE(record.owners.is_expired());
+        const std::weak_ptr<const Record> weak = owner;
+        Owner second = owner;
+        owner.reset();
+        REQUIRE_FALSE(record.owners.is_expired());
+        second.reset();
+        REQUIRE(record.owners.is_expired());
+        REQUIRE_FALSE(record.owners.is_released()); // the control block is still in use
+        REQUIRE(weak.lock() == nullptr);
+    }
+    REQUIRE(record.owners.is_released());
+    REQUIRE(core.survivors_died == 0);
+}
+
+TEST_CASE("the record of a closed index reports its death once") {
+    FakeCore core;
+    Record record(core);
+    Owner owner = make_owner(record);
+    REQUIRE_FALSE(record.owners.orphan()); // still there: it will report
+    std::weak_ptr<const Record> weak = owner;
+    owner.reset();
+    REQUIRE(core.survivors_died == 0);
+    weak.reset();
+    REQUIRE(core.survivors_died == 1);
+
+    Record dead(core);
+    make_owner(dead).reset();
+    REQUIRE(dead.owners.orphan()); // was there before: nobody will
+    REQUIRE(core.survivors_died == 1);
+}
+
+TEST_CASE("a queue of records is first in, first out") {
+    FakeCore core;
+    Record a(core), b(core);
+    RecordQueue<Record> queue;
+    REQUIRE(queue.pop() == nullptr);
+    queue.push(&a);
+    queue.push(&b);
+    REQUIRE(queue.size() == 2);
+    REQUIRE(queue.head() == &a);
+    REQUIRE(queue.pop() == &a);
+    REQUIRE(queue.pop() == &b);
+    REQUIRE(queue.size() == 0);
+    queue.push(&b);
+    REQUIRE(queue.pop() == &b);
+}
+
+TEST_CASE("what is held is exactly what held versions reach, whatever the order of letting go") {
+    for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+        CAPTURE(seed);
+        History history(seed);
+        for (int i = 0; i < 120; ++i) history.step();
+        history.check_exact();
+        history.owners.clear();
+        history.pinned.clear();
+        while (!history.based.empty()) {
+            --history.based.back()->writers;
+            history.based.pop_back();
+        }
+        history.check_exact();
+        REQUIRE(history.chain.length() == 1);
+        REQUIRE(history.chain.dead_bytes() == 0);
+    }
+}
+
+TEST_CASE("a version that a weak_ptr locked again is not dropped") {
+    History history(1);
+    history.drop_at_once = false;
+    std::weak_ptr<const Record> weak = history.latest_owner;
+    history.commit();
+    history.sort();
+    Owner locked = weak.lock();
+    REQUIRE(locked != nullptr);
+    history.owners.push_back(std::move(locked));
+    history.check_exact();
+    REQUIRE(history.chain.length() == 2);
+    history.owners.clear();
+    history.check_exact();
+    REQUIRE(history.chain.length() == 1);
+    REQUIRE(history.chain.dropped_count() == 1); // its control block is in use
+    weak.reset();
+    history.check_exact();
+    REQUIRE(history.chain.dropped_count() == 0);
+}
+
+TEST_CASE("records are pooled up to a bound") {
+    History history(2);
+    history.drop_at_once = false;
+    for (int i = 0; i < 200; ++i) history.commit();
+    history.sort();
+    Chain::Limit limit{~std::size_t{0}, 0};
+    while (history.chain.settle(limit)) {}
+    REQUIRE(history.chain.length() == 1);
+    REQUIRE(history.chain.pooled_count() > 0);
+    REQUIRE(history.chain.pooled_count() < 200);
+    REQUIRE(history.chain.pooled_count() + history.chain.dropped_count() == 200);
+    const std::size_t pooled = history.chain.pooled_count();
+    Record* record = history.chain.take_record();
+    REQUIRE(record != nullptr);
+    REQUIRE(history.chain.pooled_count() == pooled - 1);
+    history.chain.pool_record(record);
+    REQUIRE(history.chain.pooled_count() == pooled);
+    Garbage<Record> taken;
+    history.chain.take_garbage(taken, 0, 0);
+    REQUIRE(history.chain.dropped_count() == 0);
+    std::size_t surplus = 0;
+    for (const Record* r = taken.records; r != nullptr; r = r->next) ++surplus;
+    REQUIRE(surplus == taken.record_count);
+    REQUIRE(surplus + pooled == 200);
+}

@@ -1,0 +1,64 @@
+#include <cowindex/errors.hpp>
+
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using cowindex::ConflictError;
+using cowindex::ShardId;
+
+namespace {
+
+std::string message_of_conflict(std::size_t count) {
+    std::vector<ShardId> ids(count);
+    std::iota(ids.begin(), ids.end(), ShardId{10});
+    try {
+        cowindex::detail::throw_conflict(ids);
+    } catch (const ConflictError& error) {
+        REQUIRE(error.shards() == ids);
+        return error.what();
+    }
+}
+
+} // namespace
+
+TEST_CASE("a conflict is a runtime_error that can be copied without throwing") {
+    STATIC_REQUIRE(std::is_base_of_v<std::runtime_error, ConflictError>);
+    STATIC_REQUIRE(std::is_nothrow_copy_constructible_v<ConflictError>);
+    const ConflictError error("text", {1, 2});
+    const ConflictError copy = error;
+    REQUIRE(copy.shards() == std::vector<ShardId>{1, 2});
+    REQUIRE(copy.shards().data() == error.shards().data());
+}
+
+TEST_CASE("a conflict names the shards, but not endlessly many, and the remedies") {
+    REQUIRE_THAT(message_of_conflict(1), test::contains_text("changed shard 10 "));
+    REQUIRE_THAT(message_of_conflict(3), test::contains_text("changed shards 10, 11, 12 "));
+    REQUIRE_THAT(message_of_conflict(8), test::contains_text("16, 17 "));
+    REQUIRE_THAT(message_of_conflict(20), test::contains_text("17 and 12 more"));
+    for (const char* remedy : {"discard()", "revert()", "rebase()", "update()"})
+        REQUIRE_THAT(message_of_conflict(2), test::contains_text(remedy));
+    REQUIRE_FALSE(message_of_conflict(0).empty());
+}
+
+TEST_CASE("messages name the culprit and the remedy") {
+    using namespace cowindex::detail;
+    REQUIRE_THROWS_WITH(throw_absent(42, 17), test::contains_text("42") &&
+                                                  test::contains_text("17") &&
+                                                  test::contains_text("contains("));
+    REQUIRE_THROWS_AS(throw_absent(1, 1), std::out_of_range);
+    REQUIRE_THROWS_AS(throw_present(5), std::invalid_argument);
+    REQUIRE_THROWS_WITH(throw_present(5),
+                        test::contains_text("5") && test::contains_text("replace()"));
+    REQUIRE_THROWS_AS(throw_id_limit(), std::length_error);
+    REQUIRE_THROWS_AS(throw_version_limit(), std::overflow_error);
+    REQUIRE_THROWS_AS(throw_moved_from("Reader"), std::logic_error);
+    REQUIRE_THROWS_WITH(throw_moved_from("Reader"), test::contains_text("Reader"));
+    REQUIRE_THROWS_AS(throw_nested_update(), std::logic_error);
+    REQUIRE_THROWS_WITH(throw_nested_update(), test::contains_text("writer that was passed in"));
+}

@@ -1,0 +1,57 @@
+#include <cowindex/policy.hpp>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using cowindex::DefaultPolicy;
+
+namespace {
+
+struct Reporting {
+    std::size_t memory_usage() const { return 1000; }
+    std::vector<int> values; // not looked at: the shard speaks for itself
+};
+
+template <class Policy, class Shard>
+concept Clones = requires(const Shard& shard) { Policy::clone(shard); };
+
+} // namespace
+
+TEST_CASE("bytes are the size, and the heap of what is known to have one") {
+    REQUIRE(DefaultPolicy<int>::bytes(5) == sizeof(int));
+    REQUIRE(DefaultPolicy<Reporting>::bytes(Reporting()) == sizeof(Reporting) + 1000);
+    std::vector<int> vector;
+    REQUIRE(DefaultPolicy<std::vector<int>>::bytes(vector) == sizeof(vector));
+    vector.reserve(100);
+    REQUIRE(DefaultPolicy<std::vector<int>>::bytes(vector) ==
+            sizeof(vector) + vector.capacity() * sizeof(int));
+    using Map = std::map<int, int>;
+    REQUIRE(DefaultPolicy<Map>::bytes(Map{{1, 2}}) == sizeof(Map)); // it cannot know
+}
+
+TEST_CASE("a short string is inside itself, a long one is not") {
+    const std::string small = "a";
+    REQUIRE(DefaultPolicy<std::string>::bytes(small) == sizeof(std::string));
+    const std::string large(1000, 'a');
+    REQUIRE(DefaultPolicy<std::string>::bytes(large) == sizeof(std::string) + large.capacity());
+}
+
+TEST_CASE("cloning is copying, where that is possible") {
+    REQUIRE(DefaultPolicy<std::string>::clone("text") == "text");
+    STATIC_REQUIRE(Clones<DefaultPolicy<std::string>, std::string>);
+    STATIC_REQUIRE_FALSE(Clones<DefaultPolicy<std::unique_ptr<int>>, std::unique_ptr<int>>);
+}
+
+TEST_CASE("the rest of the defaults") {
+    STATIC_REQUIRE(std::is_same_v<DefaultPolicy<int>::Mutex, std::mutex>);
+    STATIC_REQUIRE(std::is_same_v<DefaultPolicy<int>::Allocator, std::allocator<std::byte>>);
+    STATIC_REQUIRE(noexcept(DefaultPolicy<int>::sync_point(cowindex::SyncPoint::unpin)));
+    DefaultPolicy<int>::sync_point(cowindex::SyncPoint::pin_loaded);
+}

@@ -1,0 +1,139 @@
+#include <cowindex/reader.hpp>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <cowindex/cowindex.hpp>
+
+#include "support/catch.hpp"
+
+namespace {
+using Index = cowindex::CowIndex<int>;
+} // namespace
+
+TEST_CASE("a pin reads the latest version, until it ends") {
+    Index index(3, 1);
+    auto reader = index.reader();
+    {
+        const auto view = reader.pin();
+        index.replace(0, 2);
+        REQUIRE(view.version() == 0);
+        REQUIRE(view[0] == 1);
+        REQUIRE(view.size() == 3);
+        REQUIRE(view.id_bound() == 3);
+        REQUIRE(index.active_readers() == 1);
+    }
+    REQUIRE(index.active_readers() == 0);
+    REQUIRE(reader.pin().version() == 1);
+    REQUIRE(reader.pin()[0] == 2);
+}
+
+TEST_CASE("nested pins see the version of the outermost") {
+    Index index(3, 1);
+    auto reader = index.reader();
+    std::optional<Index::View> outer(reader.pin());
+    index.replace(0, 2);
+    std::optional<Index::View> inner(reader.pin());
+    REQUIRE(inner->version() == 0);
+    outer.reset(); // out of order
+    index.reclaim();
+    REQUIRE((*inner)[0] == 1);
+    REQUIRE(reader.pin().version() == 0);
+    inner.reset();
+    REQUIRE(reader.pin().version() == 1);
+}
+
+TEST_CASE("two readers of one thread are independent") {
+    Index index(3, 1);
+    auto first = index.reader();
+    auto second = index.reader();
+    const auto old = first.pin();
+    index.replace(0, 2);
+    const auto now = second.pin();
+    REQUIRE(old[0] == 1);
+    REQUIRE(now[0] == 2);
+    REQUIRE(index.active_readers() == 2);
+}
+
+TEST_CASE("views stay valid when they, or their reader, move or end") {
+    Index index(3, 1);
+    std::optional<Index::Reader> reader(index.reader());
+    Index::View view = reader->pin();
+    index.replace(0, 2);
+    Index::Reader moved = std::move(*reader);
+    reader.reset();
+    index.reclaim();
+    REQUIRE(view[0] == 1);
+    Index::View moved_view = std::move(view);
+    REQUIRE(moved_view[0] == 1);
+    REQUIRE(moved.pin().version() == 0);
+    {
+        const Index::Reader dying = std::move(moved);
+    }
+    index.reclaim();
+    REQUIRE(moved_view[0] == 1);
+    REQUIRE(index.active_readers() == 1);
+    auto other = index.reader(); // must not get the slot of the view that still lives
+    const auto latest = other.pin();
+    REQUIRE(latest.version() == 1);
+    REQUIRE(moved_view.version() == 0);
+    moved_view = other.pin(); // assigning ends the old pin
+    REQUIRE(moved_view.version() == 1);
+    index.reclaim();
+    REQUIRE(index.pins().empty());
+    STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<Index::View>);
+    STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<Index::Reader>);
+    STATIC_REQUIRE(std::is_nothrow_move_assignable_v<Index::View>);
+    STATIC_REQUIRE(std::is_nothrow_move_assignable_v<Index::Reader>);
+}
+
+TEST_CASE("assigning a reader gives its old slot back") {
+    Index index(3, 1);
+    auto reader = index.reader("first");
+    reader = index.reader("second");
+    const auto view = reader.pin();
+    index.replace(0, 2);
+    REQUIRE(index.pins().front().labels == std::vector<std::string>{"second"});
+}
+
+TEST_CASE("a moved-from reader says what it is") {
+    Index index(3, 1);
+    auto reader = index.reader();
+    const auto other = std::move(reader);
+    REQUIRE_THROWS_AS(reader.pin(), std::logic_error); // NOLINT: on purpose
+    REQUIRE_THROWS_WITH(reader.pin(), test::contains_text("Reader"));
+    reader = index.reader();
+    REQUIRE(reader.pin().version() == 0);
+}
+
+TEST_CASE("a view becomes a snapshot of its own version") {
+    Index index(3, 1);
+    auto reader = index.reader();
+    std::optional<Index::View> view(reader.pin());
+    const auto of_latest = view->snapshot();
+    index.replace(0, 2);
+    index.replace(0, 3);
+    const auto of_old = view->snapshot();
+    REQUIRE(of_latest == of_old);
+    view.reset();
+    index.reclaim();
+    REQUIRE(of_old.version() == 0);
+    REQUIRE(of_old[0] == 1);
+}
+
+TEST_CASE("an idle reader holds nothing; a pinned one is named") {
+    Index index(3, 1);
+    auto idle = index.reader("idle");
+    auto busy = index.reader("busy");
+    const auto view = busy.pin();
+    index.replace(0, 2);
+    const auto pins = index.pins();
+    REQUIRE(pins.size() == 1);
+    REQUIRE(pins[0].labels == std::vector<std::string>{"busy"});
+    REQUIRE(pins[0].holders == 1);
+    REQUIRE(pins[0].version == 0);
+}

@@ -1,0 +1,281 @@
+// User code that is called by the index, and that uses the index.
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include <cowindex/cowindex.hpp>
+
+#include "support/catch.hpp"
+#include "support/validate.hpp"
+
+using cowindex::ShardId;
+
+namespace {
+
+struct Lively;
+struct LivelyPolicy;
+using Index = cowindex::CowIndex<Lively, LivelyPolicy>;
+
+// Runs a function when it is destroyed, if it was armed.
+struct Lively {
+    static inline std::function<void()> on_destruction;
+    static inline int destructions = 0;
+    static inline int depth = 0;
+    static inline int deepest = 0;
+
+    explicit Lively(int its_value = 0, bool is_armed = false) : value(its_value), armed(is_armed) {}
+    Lively(const Lively& other) : value(other.value) {}
+    Lively(Lively&& other) noexcept
+        : value(other.value), armed(std::exchange(other.armed, false)) {}
+    Lively& operator=(const Lively&) = delete;
+    ~Lively() {
+        if (!armed || !on_destruction) return;
+        ++destructions;
+        deepest = std::max(deepest, ++depth);
+        on_destruction();
+        --depth;
+    }
+
+    int value;
+    bool armed = false;
+};
+
+struct LivelyPolicy : cowindex::DefaultPolicy<Lively> {
+    static inline std::function<void()> on_clone;
+    static inline std::function<void()> on_bytes;
+    static Lively clone(const Lively& shard) {
+        if (on_clone) std::exchange(on_clone, nullptr)();
+        return Lively(shard);
+    }
+    static std::size_t bytes(const Lively&) {
+        if (on_bytes) std::exchange(on_bytes, nullptr)();
+        return sizeof(Lively);
+    }
+};
+
+struct Fixture {
+    Fixture() : index(20, [](ShardId) { return Lively(); }) {
+        Lively::destructions = Lively::depth = Lively::deepest = 0;
+    }
+    ~Fixture() { Lively::on_destruction = nullptr; }
+
+    // Puts armed shards into old versions.
+    void plant(int count) {
+        for (int i = 0; i < count; ++i)
+            index.replace(static_cast<ShardId>(i % 20), Lively(i, true));
+    }
+
+    Index index;
+};
+
+} // namespace
+
+TEST_CASE("a shard's destructor may read, write and reclaim the index") {
+    Fixture f;
+    const std::vector<std::function<void()>> uses{
+        [&] { static_cast<void>(f.index.snapshot().size()); },
+        [&] { static_cast<void>(f.index.reader().pin().size()); },
+        [&] { f.index.read([](const auto& view) { return view.size(); }); },
+        [&] { f.index.replace(19, Lively(7)); },
+        [&] { f.index.edit(19, [](Lively& shard) { ++shard.value; }); },
+        [&] { f.index.update([](auto& writer) { writer.edit(19).value = 1; }); },
+        [&] { static_cast<void>(f.index.append(Lively(1))); },
+        [&] {
+            auto writer = f.index.writer();
+            writer.edit(18).value = 1;
+            writer.edit(17).value = 1;
+            writer.commit();
+            writer.edit(16).value = 1; // dropped
+        },
+        [&] { f.index.reclaim(); },
+        [&] { static_cast<void>(f.index.pins()); },
+        [&] { static_cast<void>(f.index.metrics()); },
+        [&] { static_cast<void>(f.index.memory_usage()); },
+    };
+    for (const auto& use : uses) {
+        Lively::on_destruction = use;
+        const int before = Lively::destructions;
+        f.plant(60);
+        f.index.reclaim();
+        REQUIRE(Lively::destructions > before);
+        REQUIRE(test::validate(f.index) == "");
+        // Also where it dies with a writer's edits, in a clone that is taken back, in an update.
+        {
+            auto writer = f.index.writer();
+            writer.replace(1, Lively(1, true));
+            writer.replace(2, Lively(2, true));
+            writer.replace(1, Lively(1, true));
+            writer.append(Lively(3, true));
+            writer.revert(2);
+            writer.discard();
+            writer.replace(3, Lively(1, true));
+        }
+        f.index.update([](auto& writer) { writer.replace(4, Lively(4, true)); });
+        f.index.assign([] {
+            std::vector<Lively> shards;
+            shards.reserve(20);
+            for (int i = 0; i < 20; ++i) shards.emplace_back(i, true);
+            return shards;
+        }());
+        f.index.reclaim();
+        REQUIRE(test::validate(f.index) == "");
+    }
+    Lively::on_destruction = nullptr;
+}
+
+TEST_CASE("destructors that commit do not nest without bound") {
+    Fixture f;
+    int budget = 3000;
+    Lively::on_destruction = [&] {
+        if (budget-- > 0) f.index.replace(3, Lively(1, true));
+    };
+    f.plant(50);
+    for (int i = 0; i < 100; ++i) f.index.reclaim();
+    REQUIRE(Lively::deepest < 20);
+    REQUIRE(test::validate(f.index) == "");
+    Lively::on_destruction = nullptr;
+}
+
+TEST_CASE("a destructor may let go of snapshots, readers and writers") {
+    Fixture f;
+    std::optional<Index::Snapshot> snapshot(f.index.snapshot());
+    std::optional<Index::Reader> reader(f.index.reader());
+    std::optional<Index::View> view(reader->pin());
+    std::optional<Index::Writer> writer(f.index.writer());
+    writer->edit(5).value = 1;
+    Lively::on_destruction = [&] {
+        snapshot.reset();
+        reader.reset();
+        view.reset();
+        writer.reset();
+    };
+    f.index.replace(1, Lively(1, true));
+    f.index.replace(1, Lively(2));
+    f.index.reclaim();
+    REQUIRE_FALSE(snapshot.has_value());
+    f.index.reclaim();
+    REQUIRE(f.index.pins().empty());
+    REQUIRE(f.index.metrics().pending_writers == 0);
+    REQUIRE(test::validate(f.index) == "");
+}
+
+TEST_CASE("shards may use other indices when the last of theirs dies") {
+    Index other(3, [](ShardId) { return Lively(); });
+    {
+        Fixture f;
+        f.index.replace(1, Lively(1, true));
+        Lively::on_destruction = [&] { other.replace(0, Lively(5)); };
+        auto last = f.index.snapshot();
+        f.index = Index();
+        last = {};
+        REQUIRE(other.version() == 1);
+    }
+    REQUIRE(other.snapshot()[0].value == 5);
+}
+
+TEST_CASE("a clone may read, commit elsewhere and reclaim") {
+    Fixture f;
+    auto writer = f.index.writer();
+    LivelyPolicy::on_clone = [&] {
+        f.index.replace(9, Lively(9));
+        f.index.reclaim();
+        static_cast<void>(f.index.pins());
+    };
+    writer.edit(1).value = 1;
+    REQUIRE(writer.commit() == 2);
+    REQUIRE(f.index.snapshot()[9].value == 9);
+
+    LivelyPolicy::on_clone = [&] { f.index.replace(1, Lively(8)); };
+    writer.edit(1).value = 2; // the clone of what is no longer the latest
+    REQUIRE_THROWS_AS(writer.commit(), cowindex::ConflictError);
+}
+
+TEST_CASE("measuring may use the index, and be overtaken by it") {
+    Fixture f;
+    auto writer = f.index.writer();
+    writer.edit(1).value = 1;
+    LivelyPolicy::on_bytes = [&] {
+        f.index.replace(2, Lively(2));
+        f.index.reclaim();
+    };
+    REQUIRE(writer.commit() == 2);
+    REQUIRE(test::validate(f.index) == "");
+}
+
+TEST_CASE("reclaim() with a pin of its own does not wait for it") {
+    Fixture f;
+    auto reader = f.index.reader();
+    const auto view = reader.pin();
+    f.index.replace(1, Lively(1));
+    f.index.reclaim();
+    REQUIRE(view[1].value == 0);
+    f.index.read([&](const auto& borrowed) {
+        f.index.replace(2, Lively(2));
+        f.index.reclaim();
+        REQUIRE(borrowed[2].value == 0);
+        REQUIRE(borrowed[1].value == 1);
+    });
+}
+
+TEST_CASE("an update in an update of the same index is refused, elsewhere it is not") {
+    Fixture f;
+    Index other(3, [](ShardId) { return Lively(); });
+    const std::vector<std::function<void()>> nested{
+        [&] { f.index.update([](auto&) {}); },
+        [&] { f.index.edit(1, [](Lively&) {}); },
+        [&] { f.index.replace(1, Lively()); },
+        [&] { f.index.erase(1); },
+        [&] { f.index.assign({}); },
+    };
+    for (const auto& use : nested) {
+        f.index.update([&](auto& writer) {
+            writer.edit(0).value += 1;
+            REQUIRE_THROWS_AS(use(), std::logic_error);
+            REQUIRE_THROWS_WITH(use(), test::contains_text("update() inside update()"));
+        });
+    }
+    REQUIRE(f.index.version() == nested.size());
+    REQUIRE(f.index.snapshot()[0].value == static_cast<int>(nested.size()));
+    f.index.update([&](auto& writer) {
+        writer.edit(0).value = 1;
+        other.edit(0, [](Lively& shard) { shard.value = 1; }); // another index
+        auto second = f.index.writer(); // a writer of its own
+        second.edit(2).value = 1;
+        second.commit();
+        static_cast<void>(f.index.append(Lively())); // conflicts with nobody
+    });
+    REQUIRE(other.version() == 1);
+    f.index.update([](auto&) {}); // the refusals left nothing behind
+    REQUIRE(f.index.metrics().pending_writers == 0);
+}
+
+TEST_CASE("an update's function may move its writer away") {
+    Fixture f;
+    std::optional<Index::Writer> kept;
+    REQUIRE_THROWS_AS(f.index.update([&](Index::Writer& writer) {
+        writer.edit(1).value = 5;
+        kept.emplace(std::move(writer));
+    }), std::logic_error);
+    REQUIRE(f.index.metrics().pending_writers == 1);
+    f.index.update([](auto& writer) { writer.edit(2).value = 1; });
+    REQUIRE(kept->commit() == 2);
+    kept.reset();
+
+    // Or another index's writer in.
+    Index other(3, [](ShardId) { return Lively(); });
+    f.index.update([&](Index::Writer& writer) {
+        writer = other.writer();
+        writer.edit(1).value = 6;
+    });
+    REQUIRE(other.snapshot()[1].value == 6);
+    REQUIRE(f.index.version() == 2);
+    f.index.update([](auto& writer) { writer.edit(2).value = 2; });
+    REQUIRE(f.index.metrics().pending_writers == 0);
+    REQUIRE(other.metrics().pending_writers == 0);
+    REQUIRE(test::validate(f.index) == "");
+    REQUIRE(test::validate(other) == "");
+}
