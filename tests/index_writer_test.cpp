@@ -153,6 +153,26 @@ TEST_CASE("memory_overhead counts clones and nodes") {
     REQUIRE(writer.memory_overhead() == 0);
 }
 
+TEST_CASE("a commit measures what was edited, also one that is refused") {
+    cowindex::CowIndex<std::vector<int>> index(10);
+    auto writer = index.writer();
+    std::vector<int>& shard = writer.edit(1);
+    const std::size_t guessed = writer.memory_overhead();
+    shard.reserve(1000);
+    index.replace(1, {});
+    REQUIRE_FALSE(writer.try_commit());
+    REQUIRE(writer.memory_overhead() == guessed + shard.capacity() * sizeof(int));
+    REQUIRE(index.metrics().uncommitted_bytes == writer.memory_overhead());
+    writer.revert(1);
+    REQUIRE(writer.memory_overhead() < guessed);
+    writer.discard();
+    REQUIRE(writer.memory_overhead() == 0);
+    const auto before = index.memory_usage().live_bytes;
+    index.edit(1, [](std::vector<int>& values) { values.reserve(500); });
+    REQUIRE(index.memory_usage().live_bytes ==
+            before + index.snapshot()[1].capacity() * sizeof(int));
+}
+
 TEST_CASE("ids at the upper end") {
     constexpr ShardId last = std::numeric_limits<ShardId>::max() - 1;
     Index index;

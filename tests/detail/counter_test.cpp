@@ -46,7 +46,7 @@ TEST_CASE("what one thread raises no other lowers") {
             ++ready;
             while (ready < 2) std::this_thread::yield();
             std::uint64_t lower = 0;
-            for (std::uint64_t i = 0; i < 1'000'000; ++i) {
+            for (std::uint64_t i = 0; i < 2'000'000; ++i) {
                 // Both are always about to raise it, by different steps.
                 const std::uint64_t n = counter.read() + 1 + (i + t) % 2 * 3;
                 counter.raise(n);

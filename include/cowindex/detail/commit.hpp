@@ -49,8 +49,7 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
     } else if (chain_.latest() == batch.base) [[likely]] {
         publish(batch, batch.builder, guard);
     } else {
-        guard.unlock();
-        outcome = commit_elsewhere(batch, ids);
+        outcome = commit_elsewhere(batch, ids, guard);
     }
     version = batch.base->version;
     if (timed) metrics_.record_commit_time(std::chrono::steady_clock::now() - start);
@@ -59,9 +58,11 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
 
 // Commits on another version than the batch's base: replays the changes there. A large batch is
 // first replayed without the lock, in the hope that nobody commits in between.
+// Precondition: the lock is held. It may be let go of.
 template <class Shard, class Policy>
 COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
-                                                                  std::vector<ShardId>& ids) {
+                                                                  std::vector<ShardId>& ids,
+                                                                  Guard<Lock>& guard) {
     struct Ahead {
         Ahead(Core& core, Batch& batch) : onto(core), built(onto.record->tree, batch.pool) {}
         Hold onto;
@@ -75,16 +76,17 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
 
     std::optional<Ahead> ahead;
     if (batch.changes.checks() >= replay_ahead) {
+        guard.unlock();
         ahead.emplace(*this, batch);
         const ShardTree<Shard>& onto = ahead->onto.record->tree;
         if (!batch.changes.agrees_with(onto)) return refused(*ahead->onto.record);
         batch.reserve_replay(onto.height);
         batch.changes.replay(ahead->built);
+        Policy::sync_point(SyncPoint::commit_prepared);
+        guard.relock();
     }
 
     for (;;) {
-        Policy::sync_point(SyncPoint::commit_prepared);
-        Guard guard(lock_);
         Record* const latest = chain_.latest();
         if (latest->version >= last_version) return CommitOutcome::exhausted;
         if (!fits(batch)) return CommitOutcome::over_budget;
@@ -108,6 +110,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
         Policy::sync_point(SyncPoint::commit_retry);
         ahead.reset();
         batch.reserve_replay(height);
+        guard.relock();
     }
 }
 

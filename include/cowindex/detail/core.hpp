@@ -241,7 +241,8 @@ class Core {
     [[nodiscard]] bool only_batch_holds_latest(const Batch& batch);
 
     // commit.hpp
-    [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids);
+    [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids,
+                                                 Guard<Lock>& guard);
     void publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
     void publish(Batch& batch, typename Batch::Builder& built, DeadList& trash) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
