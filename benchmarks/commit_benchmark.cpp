@@ -60,8 +60,7 @@ void cowindex_update(benchmark::State& state) {
     const auto n = static_cast<std::size_t>(state.range(0));
     cowindex::CowIndex<Shard> index(n);
     Random random;
-    for (auto _ : state)
-        index.update([&](auto& writer) { writer.edit(random.below(n)).touch(); });
+    for (auto _ : state) index.update([&](auto& writer) { writer.edit(random.below(n)).touch(); });
 }
 
 void copy_vector_of_shared_ptr(benchmark::State& state) {

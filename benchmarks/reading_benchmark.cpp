@@ -31,8 +31,7 @@ Index& shared_index() {
 void bare_pointer(benchmark::State& state) {
     static Shard shard;
     static std::atomic<const Shard*> latest{&shard};
-    for (auto _ : state)
-        benchmark::DoNotOptimize(latest.load(std::memory_order_acquire)->count);
+    for (auto _ : state) benchmark::DoNotOptimize(latest.load(std::memory_order_acquire)->count);
 }
 
 void unprotected(benchmark::State& state) {
@@ -61,8 +60,7 @@ void read_fn(benchmark::State& state) {
 
 void snapshot(benchmark::State& state) {
     std::size_t i = 0;
-    for (auto _ : state)
-        benchmark::DoNotOptimize(shared_index().snapshot()[i++ % shards].count);
+    for (auto _ : state) benchmark::DoNotOptimize(shared_index().snapshot()[i++ % shards].count);
 }
 
 #if defined(__cpp_lib_atomic_shared_ptr)

@@ -246,7 +246,8 @@ TEST_CASE("an update returns what its function returns, and publishes nothing wh
     REQUIRE_THROWS_AS(index.update([](Index::Writer& w) {
         w.edit(1) = 6;
         throw std::runtime_error("no");
-    }), std::runtime_error);
+    }),
+                      std::runtime_error);
     REQUIRE(index.version() == 1);
     REQUIRE(index.metrics().pending_writers == 0);
     REQUIRE(index.update([](Index::Writer&) {}) == 1); // nothing to publish

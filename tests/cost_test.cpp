@@ -190,7 +190,7 @@ TEST_CASE("reading clones nothing, allocates nothing") {
     REQUIRE(sum > 0);
 }
 
-TEST_CASE("commits in a steady state allocate nothing but the clone") {
+TEST_CASE("commits in a steady state allocate next to nothing") {
     Index index(100000);
     const auto commit_one = [&](ShardId id) {
         index.update([&](Index::Writer& writer) { writer.edit(id).value += 1; });
@@ -198,7 +198,12 @@ TEST_CASE("commits in a steady state allocate nothing but the clone") {
     for (ShardId id = 0; id < 1000; ++id) commit_one(id * 97);
     const std::uint64_t allocations = test::Faults::allocations;
     for (ShardId id = 0; id < 1000; ++id) commit_one(id * 89);
-    REQUIRE(test::Faults::allocations == allocations + 1000);
+#if defined(COWINDEX_ADDRESS_SANITIZER)
+    REQUIRE(test::Faults::allocations <=
+            allocations + 1000); // fewer where memory is pooled // it is to see each shard freed
+#else
+    REQUIRE(test::Faults::allocations <= allocations + 32); // nodes that a first leaf needs
+#endif
 
     // Also with a writer that stays open, and with a reader about.
     auto writer = index.writer();

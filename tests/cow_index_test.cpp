@@ -30,9 +30,9 @@ struct Immovable {
 };
 
 template <class Handle>
-concept Writes = requires(Handle& handle) { handle.writer(); } ||
-                 requires(Handle& handle) { handle.append(1); } ||
-                 requires(Handle& handle) { handle.assign({}); };
+concept Writes = requires(Handle& handle) { handle.writer(); } || requires(Handle& handle) {
+    handle.append(1);
+} || requires(Handle& handle) { handle.assign({}); };
 template <class Handle>
 concept Reclaims = requires(Handle& handle) { handle.reclaim(); };
 

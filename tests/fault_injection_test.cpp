@@ -274,8 +274,8 @@ std::vector<Scenario> scenarios() {
     add("erase of a new shard", [](Fixture& f) { f.writer->erase(f.appended); });
     add("revert of an edit", [](Fixture& f) { f.writer->revert(5); });
     add("revert of an erasure", [](Fixture& f) { f.writer->revert(7); });
-    add("revert of an erasure that emptied a leaf",
-        [](Fixture& f) { f.writer->revert(192); },
+    add(
+        "revert of an erasure that emptied a leaf", [](Fixture& f) { f.writer->revert(192); },
         [](Fixture& f) {
             f.writer->erase(f.appended);
             for (ShardId id = 192; id < initial_count; ++id) f.writer->erase(id);
@@ -290,20 +290,23 @@ std::vector<Scenario> scenarios() {
         for (ShardId i = 1; i <= 48; ++i) f.writer->insert(i << 50, Fragile(1));
     };
     add("edit without stock", [](Fixture& f) { f.writer->edit(100).value = 1030; }, drain);
-    add("replace without stock",
-        [](Fixture& f) { f.writer->replace(101, Fragile(1031)); }, drain);
-    add("insert without stock",
-        [](Fixture& f) { f.writer->insert(ShardId{1} << 40, Fragile(1)); }, drain);
-    add("append without stock",
+    add("replace without stock", [](Fixture& f) { f.writer->replace(101, Fragile(1031)); }, drain);
+    add(
+        "insert without stock", [](Fixture& f) { f.writer->insert(ShardId{1} << 40, Fragile(1)); },
+        drain);
+    add(
+        "append without stock",
         [](Fixture& f) { static_cast<void>(f.writer->append(Fragile(2001))); }, drain);
     add("erase without stock", [](Fixture& f) { f.writer->erase(102); }, drain);
-    add("erase without stock, then revert",
+    add(
+        "erase without stock, then revert",
         [](Fixture& f) {
             f.writer->erase(102);
             f.writer->revert(102);
         },
         drain, true);
-    add("revert of an erasure that emptied a leaf, without stock",
+    add(
+        "revert of an erasure that emptied a leaf, without stock",
         [](Fixture& f) { f.writer->revert(192); },
         [drain](Fixture& f) {
             f.writer->erase(f.appended);
@@ -328,10 +331,12 @@ std::vector<Scenario> scenarios() {
         drain(f);
         grow(f);
     });
-    add("rebase without stock", [](Fixture& f) { f.writer->rebase(); }, [=](Fixture& f) {
-        drain(f);
-        grow(f);
-    });
+    add(
+        "rebase without stock", [](Fixture& f) { f.writer->rebase(); },
+        [=](Fixture& f) {
+            drain(f);
+            grow(f);
+        });
     add("commit by replay on a higher tree", commit, grow);
     add("commit of many changes by rebase", commit, [=](Fixture& f) {
         many(f);
@@ -365,7 +370,8 @@ std::vector<Scenario> scenarios() {
             static_cast<void>(writer.append(Fragile(2002)));
         });
     });
-    add("update that loses until it has a ticket",
+    add(
+        "update that loses until it has a ticket",
         [](Fixture& f) {
             int losses = 4;
             f.index->update([&](Index::Writer& writer) {
@@ -473,10 +479,13 @@ TEST_CASE("a constructor that fails leaves nothing behind") {
                         if (which == 1) index.emplace(70U, options);
                         if (which == 2) index.emplace(70U, prototype, options);
                         if (which == 3)
-                            index.emplace(70U, [](ShardId id) {
-                                Faults::call();
-                                return Fragile(static_cast<int>(id));
-                            }, options);
+                            index.emplace(
+                                70U,
+                                [](ShardId id) {
+                                    Faults::call();
+                                    return Fragile(static_cast<int>(id));
+                                },
+                                options);
                         if (which == 4) index.emplace(std::move(shards), options);
                     } catch (...) {
                     }

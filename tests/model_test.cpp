@@ -196,8 +196,8 @@ class Run {
 
     void drop_writer() {
         if (writers_.empty()) return;
-        const auto it = std::next(writers_.begin(),
-                                  static_cast<std::ptrdiff_t>(pick(writers_.size())));
+        const auto it =
+            std::next(writers_.begin(), static_cast<std::ptrdiff_t>(pick(writers_.size())));
         if (!it->changes.empty()) ++discards_;
         writers_.erase(it);
     }
@@ -563,8 +563,8 @@ class Run {
             return;
         }
         if (readers_.empty()) return;
-        const auto it = std::next(readers_.begin(),
-                                  static_cast<std::ptrdiff_t>(pick(readers_.size())));
+        const auto it =
+            std::next(readers_.begin(), static_cast<std::ptrdiff_t>(pick(readers_.size())));
         switch (pick(5)) {
         case 0: drop_reader(it); break;
         case 1:
@@ -675,10 +675,10 @@ class Run {
         const ShardId first = some_id(state);
         const ShardId last = some_id(state);
         const auto range = reading.range(first, last);
-        for (auto it = range.begin(); it != range.end(); ++it) found.emplace_back(it.id(), it->stamp);
-        std::erase_if(expected, [&](const auto& item) {
-            return item.first < first || item.first >= last;
-        });
+        for (auto it = range.begin(); it != range.end(); ++it)
+            found.emplace_back(it.id(), it->stamp);
+        std::erase_if(expected,
+                      [&](const auto& item) { return item.first < first || item.first >= last; });
         REQUIRE(found == expected);
         const Cell* cell = reading.find(first);
         REQUIRE((cell != nullptr) == state.stamp(first).has_value());
@@ -774,16 +774,13 @@ void run_history(std::uint64_t seed, Profile profile, int steps) {
 } // namespace
 
 TEST_CASE("a random history of a small dense index is as the model predicts") {
-    for (std::uint64_t seed = 1; seed <= 6; ++seed)
-        run_history(seed, {24, false, 0}, 1500);
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) run_history(seed, {24, false, 0}, 1500);
 }
 
 TEST_CASE("a random history of an index of several leaves is as the model predicts") {
-    for (std::uint64_t seed = 11; seed <= 12; ++seed)
-        run_history(seed, {150, false, 1000}, 1200);
+    for (std::uint64_t seed = 11; seed <= 12; ++seed) run_history(seed, {150, false, 1000}, 1200);
 }
 
 TEST_CASE("a random history with ids up to 2^63 is as the model predicts") {
-    for (std::uint64_t seed = 21; seed <= 23; ++seed)
-        run_history(seed, {16, true, 0}, 1000);
+    for (std::uint64_t seed = 21; seed <= 23; ++seed) run_history(seed, {16, true, 0}, 1000);
 }

@@ -225,10 +225,8 @@ TEST_CASE("an update in an update of the same index is refused, elsewhere it is 
     Fixture f;
     Index other(3, [](ShardId) { return Lively(); });
     const std::vector<std::function<void()>> nested{
-        [&] { f.index.update([](auto&) {}); },
-        [&] { f.index.edit(1, [](Lively&) {}); },
-        [&] { f.index.replace(1, Lively()); },
-        [&] { f.index.erase(1); },
+        [&] { f.index.update([](auto&) {}); }, [&] { f.index.edit(1, [](Lively&) {}); },
+        [&] { f.index.replace(1, Lively()); }, [&] { f.index.erase(1); },
         [&] { f.index.assign({}); },
     };
     for (const auto& use : nested) {
@@ -243,7 +241,7 @@ TEST_CASE("an update in an update of the same index is refused, elsewhere it is 
     f.index.update([&](auto& writer) {
         writer.edit(0).value = 1;
         other.edit(0, [](Lively& shard) { shard.value = 1; }); // another index
-        auto second = f.index.writer(); // a writer of its own
+        auto second = f.index.writer();                        // a writer of its own
         second.edit(2).value = 1;
         second.commit();
         static_cast<void>(f.index.append(Lively())); // conflicts with nobody
@@ -259,7 +257,8 @@ TEST_CASE("an update's function may move its writer away") {
     REQUIRE_THROWS_AS(f.index.update([&](Index::Writer& writer) {
         writer.edit(1).value = 5;
         kept.emplace(std::move(writer));
-    }), std::logic_error);
+    }),
+                      std::logic_error);
     REQUIRE(f.index.metrics().pending_writers == 1);
     f.index.update([](auto& writer) { writer.edit(2).value = 1; });
     REQUIRE(kept->commit() == 2);

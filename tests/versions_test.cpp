@@ -42,8 +42,9 @@ TEST_CASE("every version stays as it was, however long it is held") {
                     expected.erase(id);
             }
         });
-        if (i % 3 == 0) history.erase(history.begin() + static_cast<std::ptrdiff_t>(
-                                                            (random >> 40) % history.size()));
+        if (i % 3 == 0)
+            history.erase(history.begin() +
+                          static_cast<std::ptrdiff_t>((random >> 40) % history.size()));
         if (i % 10 == 0) index.reclaim();
     }
     for (const auto& [snapshot, state] : history) {

@@ -56,8 +56,7 @@ class CowIndex {
 
     /// Makes an index without shards.
     CowIndex() : CowIndex(Options{}) {}
-    explicit CowIndex(const Options& options)
-        : core_(create(options, [](Core&, Batch&) {})) {}
+    explicit CowIndex(const Options& options) : core_(create(options, [](Core&, Batch&) {})) {}
 
     /// Makes an index of `count` default-made shards, ids 0 to count - 1.
     explicit CowIndex(std::size_t count, const Options& options = {})
@@ -69,8 +68,8 @@ class CowIndex {
         requires std::copy_constructible<Shard>
         : CowIndex(count, [&](ShardId) { return Shard(prototype); }, options) {}
 
-    /// Makes an index of `count` shards, each `factory(id)`, made in place: also for shards that can
-    /// be neither copied nor moved.
+    /// Makes an index of `count` shards, each `factory(id)`, made in place: also for shards that
+    /// can be neither copied nor moved.
     template <class Factory>
         requires std::is_invocable_r_v<Shard, Factory&, ShardId>
     CowIndex(std::size_t count, Factory&& factory, const Options& options = {})
@@ -104,15 +103,15 @@ class CowIndex {
     /// `Reader`. *Allocation* none.
     [[nodiscard]] Snapshot snapshot() const { return Snapshot(core().latest()); }
 
-    /// *Returns* a reader for one thread. `label` names it in `pins()`. Makes or reuses a slot, under
-    /// the commit lock: make it once, not for each read.
+    /// *Returns* a reader for one thread. `label` names it in `pins()`. Makes or reuses a slot,
+    /// under the commit lock: make it once, not for each read.
     [[nodiscard]] Reader reader(std::string label = {}) const {
         return Reader(core().claim_slot(std::move(label)));
     }
 
-    /// *Returns* what `fn(const View&)` returns, run on the latest version with a slot borrowed from
-    /// the index: for thread pools that cannot carry a `Reader`. *Complexity* two atomic exchanges
-    /// more than a reader's pin.
+    /// *Returns* what `fn(const View&)` returns, run on the latest version with a slot borrowed
+    /// from the index: for thread pools that cannot carry a `Reader`. *Complexity* two atomic
+    /// exchanges more than a reader's pin.
     template <class Fn>
     decltype(auto) read(Fn&& fn) const {
         struct Borrowed {
@@ -133,8 +132,8 @@ class CowIndex {
     [[nodiscard]] std::size_t size() const { return core().latest()->tree.size; }
     [[nodiscard]] bool empty() const { return size() == 0; }
 
-    /// Effect: waits until version `version` or a later one is published, up to `timeout`. *Returns*
-    /// false if it was not. *Exceptions* `std::invalid_argument` for a negative timeout.
+    /// Effect: waits until version `version` or a later one is published, up to `timeout`.
+    /// *Returns* false if it was not. *Exceptions* `std::invalid_argument` for a negative timeout.
     [[nodiscard]] bool wait_for_version(Version version, std::chrono::nanoseconds timeout) const {
         if (timeout < std::chrono::nanoseconds(0))
             detail::throw_negative_timeout("wait_for_version");
@@ -151,15 +150,14 @@ class CowIndex {
     }
 
     /// Effect: runs `fn(IndexWriter&)` and commits its edits; after a conflict again from the then
-    /// latest version, so `fn` may run more than once and must not move from what it captures. After
-    /// a few failed tries other committers give way to it, oldest first, for a bounded time.
-    /// *Returns* what `fn` returns, or the `Version` where that is void. *Exceptions* those of `fn`:
-    /// nothing is published then. `std::logic_error` for an `update` of the same index inside `fn`,
-    /// `edit`, `replace`, `erase` and `assign` below included.
+    /// latest version, so `fn` may run more than once and must not move from what it captures.
+    /// After a few failed tries other committers give way to it, oldest first, for a bounded time.
+    /// *Returns* what `fn` returns, or the `Version` where that is void. *Exceptions* those of
+    /// `fn`: nothing is published then. `std::logic_error` for an `update` of the same index inside
+    /// `fn`, `edit`, `replace`, `erase` and `assign` below included.
     template <class Fn>
-    auto update(Fn&& fn)
-        -> std::conditional_t<std::is_void_v<std::invoke_result_t<Fn&, Writer&>>, Version,
-                              std::invoke_result_t<Fn&, Writer&>> {
+    auto update(Fn&& fn) -> std::conditional_t<std::is_void_v<std::invoke_result_t<Fn&, Writer&>>,
+                                               Version, std::invoke_result_t<Fn&, Writer&>> {
         using Result = std::invoke_result_t<Fn&, Writer&>;
         UpdateScope scope(core());
         for (int tries = 1;; ++tries) {
@@ -181,8 +179,8 @@ class CowIndex {
         return update([&](Writer& writer) { fn(writer.edit(id)); });
     }
 
-    /// Effect: `id` holds `shard`, whatever others commit meanwhile. *Exceptions* `std::out_of_range`
-    /// naming an absent id.
+    /// Effect: `id` holds `shard`, whatever others commit meanwhile. *Exceptions*
+    /// `std::out_of_range` naming an absent id.
     Version replace(ShardId id, Shard shard) {
         UpdateScope scope(core());
         scope.writer.replace(id, std::move(shard));
@@ -301,7 +299,8 @@ class CowIndex {
                 ") is above hard_bytes (" + std::to_string(options.budget.hard_bytes) + ")");
         typename Core::Settings settings{options.allocator, options.first_version,
                                          options.time_every, options.budget};
-        settings.budget.soft_bytes = std::min(settings.budget.soft_bytes, settings.budget.hard_bytes);
+        settings.budget.soft_bytes =
+            std::min(settings.budget.soft_bytes, settings.budget.hard_bytes);
         return Core::create(settings, std::forward<Fill>(fill));
     }
 

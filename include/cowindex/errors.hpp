@@ -31,8 +31,8 @@ class ConflictError : public std::runtime_error {
     std::shared_ptr<const std::vector<ShardId>> shards_;
 };
 
-/// Thrown by a commit that would leave the index above `MemoryBudget::hard_bytes` even after all that
-/// nobody holds was freed. The writer keeps its edits and can commit once a holder has let go.
+/// Thrown by a commit that would leave the index above `MemoryBudget::hard_bytes` even after all
+/// that nobody holds was freed. The writer keeps its edits and can commit once a holder has let go.
 class MemoryBudgetError : public std::runtime_error {
   public:
     MemoryBudgetError(const std::string& message, std::size_t budget_bytes,
@@ -79,8 +79,8 @@ namespace detail {
 }
 
 // The moment `timeout` from now, or the end of time where that is later.
-[[nodiscard]] inline std::chrono::steady_clock::time_point
-deadline_after(std::chrono::nanoseconds timeout) {
+[[nodiscard]] inline std::chrono::steady_clock::time_point deadline_after(
+    std::chrono::nanoseconds timeout) {
     using Clock = std::chrono::steady_clock;
     const Clock::time_point now = Clock::now();
     return timeout > Clock::time_point::max() - now ? Clock::time_point::max() : now + timeout;
@@ -100,11 +100,12 @@ deadline_after(std::chrono::nanoseconds timeout) {
 [[noreturn]] inline void throw_conflict(std::vector<ShardId> shards) {
     constexpr std::size_t shown = 8;
     std::string message = "cowindex: another commit ";
-    message += shards.empty() ? "was made" : shards.size() == 1 ? "changed shard" : "changed shards";
+    message += shards.empty()       ? "was made"
+               : shards.size() == 1 ? "changed shard"
+                                    : "changed shards";
     for (std::size_t i = 0; i < shards.size() && i < shown; ++i)
         message += (i == 0 ? " " : ", ") + std::to_string(shards[i]);
-    if (shards.size() > shown)
-        message += " and " + std::to_string(shards.size() - shown) + " more";
+    if (shards.size() > shown) message += " and " + std::to_string(shards.size() - shown) + " more";
     message += " since this writer's base version; discard() and edit again, revert() those "
                "shards and rebase(), or let update() retry";
     throw ConflictError(message, std::move(shards));

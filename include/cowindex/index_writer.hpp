@@ -21,9 +21,9 @@
 namespace cowindex {
 
 enum class CommitStatus : std::uint8_t {
-    committed, ///< a new version was published
-    unchanged, ///< there was nothing to publish
-    conflict,  ///< another commit changed a shard that this writer changed or required
+    committed,   ///< a new version was published
+    unchanged,   ///< there was nothing to publish
+    conflict,    ///< another commit changed a shard that this writer changed or required
     over_budget, ///< the index would exceed its hard memory limit
 };
 
@@ -88,10 +88,12 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// *Returns* the shard for writing. The first touch clones it, no other does. *Complexity* one
     /// clone and one path of the tree. *Exceptions* `std::out_of_range` naming an absent id.
     Shard& edit(ShardId id) COWINDEX_LIFETIMEBOUND {
-        static_assert(requires(const Shard& shard) {
-            { Policy::clone(shard) } -> std::same_as<Shard>;
-        }, "cowindex: edit() clones the shard, and this shard type cannot be copied. Give the policy "
-           "a `static Shard clone(const Shard&)`, or use replace(), append() and erase().");
+        static_assert(
+            requires(const Shard& shard) {
+                { Policy::clone(shard) } -> std::same_as<Shard>;
+            }, "cowindex: edit() clones the shard, and this shard type cannot be copied. Give the "
+               "policy "
+               "a `static Shard clone(const Shard&)`, or use replace(), append() and erase().");
         return batch().edit(id);
     }
 
@@ -107,8 +109,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     }
 
     /// Effect: the absent `id` holds `shard`, and the sequence of new ids goes on behind it.
-    /// *Exceptions* `std::invalid_argument` where `id` is present, `std::length_error` for 2^64 - 1;
-    /// `shard` is then untouched.
+    /// *Exceptions* `std::invalid_argument` where `id` is present, `std::length_error` for 2^64 -
+    /// 1; `shard` is then untouched.
     void insert(ShardId id, Shard&& shard) {
         Batch& edits = batch();
         if (id == detail::unborn) detail::throw_id_limit();
@@ -161,8 +163,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// changes it publishes nothing and returns the latest. *Exceptions* `ConflictError` naming the
     /// shards that others changed since the base version, `MemoryBudgetError` where the index would
     /// exceed its hard limit; the edits are kept. *Complexity* proportional to the shards touched;
-    /// independent of how many there are. *Progress* takes a lock for the publication alone; clones,
-    /// destructors and `Policy::bytes` run without it.
+    /// independent of how many there are. *Progress* takes a lock for the publication alone;
+    /// clones, destructors and `Policy::bytes` run without it.
     Version commit() {
         CommitResult result = attempt();
         if (!result) detail::throw_conflict(result.conflicts());
@@ -188,8 +190,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
                 detail::throw_conflict(result.conflicts());
             const auto now = std::chrono::steady_clock::now();
             if (now >= deadline) core_->throw_over_budget(batch());
-            std::this_thread::sleep_for(
-                std::min<std::chrono::nanoseconds>(pause, deadline - now));
+            std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, deadline - now));
         }
     }
 

@@ -12,25 +12,25 @@ namespace cowindex {
 /// Places where the concurrent protocol hands control to `Policy::sync_point`, so that a test can
 /// choose which thread takes the next step of the real code.
 enum class SyncPoint : std::uint8_t {
-    pin_loaded,        ///< a reader has loaded the latest version, its slot is still empty
-    pin_stored,        ///< the slot names a version that was not yet checked to be the latest
-    unpin,             ///< a reader is about to clear its slot
-    promote_owned,     ///< a view has become a snapshot, its pin still stands
-    snapshot_loaded,   ///< the owning pointer is loaded, not yet compared with the raw one
-    commit_prepared,   ///< everything that may throw is done, the lock is not yet taken
-    commit_retry,      ///< the latest version moved, more nodes are being reserved
-    publish_between,   ///< the raw pointer is published, the owning one is not (lock held)
-    commit_published,  ///< both are published (lock held)
-    reclaim_barrier,   ///< the horizon is read, the barrier has not run
-    reclaim_scanned,   ///< slots are read, owners are not (lock held)
+    pin_loaded,         ///< a reader has loaded the latest version, its slot is still empty
+    pin_stored,         ///< the slot names a version that was not yet checked to be the latest
+    unpin,              ///< a reader is about to clear its slot
+    promote_owned,      ///< a view has become a snapshot, its pin still stands
+    snapshot_loaded,    ///< the owning pointer is loaded, not yet compared with the raw one
+    commit_prepared,    ///< everything that may throw is done, the lock is not yet taken
+    commit_retry,       ///< the latest version moved, more nodes are being reserved
+    publish_between,    ///< the raw pointer is published, the owning one is not (lock held)
+    commit_published,   ///< both are published (lock held)
+    reclaim_barrier,    ///< the horizon is read, the barrier has not run
+    reclaim_scanned,    ///< slots are read, owners are not (lock held)
     reclaim_letting_go, ///< our owner of a version seems to be the last, or was just dropped (lock
                         ///< held)
-    reclaim_unlinked,  ///< garbage is unlinked, about to be freed, no lock held
-    teardown_closing,  ///< the last user is gone, the owners are about to be dropped
-    teardown_counted,  ///< a record is counted as a survivor, not yet told to report its death
-    teardown_survivor, ///< a record died in a closed index
-    owner_released,    ///< a record's last owner is gone, its memory is about to be given up
-    ticket_wait,       ///< a committer gives way to an update that waits longer
+    reclaim_unlinked,   ///< garbage is unlinked, about to be freed, no lock held
+    teardown_closing,   ///< the last user is gone, the owners are about to be dropped
+    teardown_counted,   ///< a record is counted as a survivor, not yet told to report its death
+    teardown_survivor,  ///< a record died in a closed index
+    owner_released,     ///< a record's last owner is gone, its memory is about to be given up
+    ticket_wait,        ///< a committer gives way to an update that waits longer
 };
 
 /// Everything an index asks of its surroundings. Derive, hide what should differ, and pass the

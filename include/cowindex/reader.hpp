@@ -40,8 +40,8 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
 
     [[nodiscard]] Version version() const noexcept { return record_->version; }
 
-    /// *Returns* an owned snapshot of this very version. *Progress* may wait for a committer that is
-    /// publishing. *Allocation* none.
+    /// *Returns* an owned snapshot of this very version. *Progress* may wait for a committer that
+    /// is publishing. *Allocation* none.
     [[nodiscard]] Snapshot<Shard, Policy> snapshot() const {
         Snapshot<Shard, Policy> owned(slot_->core->promote(record_));
         Policy::sync_point(SyncPoint::promote_owned);
@@ -88,9 +88,9 @@ class Reader {
     }
 
     /// *Returns* a view of the latest version; within the life of another view of this reader, of
-    /// that view's version. *Progress* lock-free: repeats only if a version was published meanwhile.
-    /// *Complexity* constant. No lock, no allocation, no system call, no write that another reader
-    /// could notice. *Exceptions* `std::logic_error` if this reader was moved from.
+    /// that view's version. *Progress* lock-free: repeats only if a version was published
+    /// meanwhile. *Complexity* constant. No lock, no allocation, no system call, no write that
+    /// another reader could notice. *Exceptions* `std::logic_error` if this reader was moved from.
     [[nodiscard]] View<Shard, Policy> pin() {
         if (slot_ == nullptr) detail::throw_moved_from("Reader");
         return View<Shard, Policy>(slot_);

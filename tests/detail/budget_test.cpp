@@ -91,9 +91,11 @@ TEST_CASE("without readers a full index can still be changed, and cannot grow") 
     for (int i = 0; i < 1000; ++i)
         index.edit(static_cast<ShardId>(i) % count, [&](Block& block) { block.value = i; });
     REQUIRE(index.version() == 1000);
-    REQUIRE_THROWS_AS([&] {
-        for (int i = 0; i < 10; ++i) index.append(Block());
-    }(), MemoryBudgetError);
+    REQUIRE_THROWS_AS(
+        [&] {
+            for (int i = 0; i < 10; ++i) index.append(Block());
+        }(),
+        MemoryBudgetError);
     REQUIRE(index.size() > count);
     REQUIRE(index.size() < count + 5);
     index.erase(0);

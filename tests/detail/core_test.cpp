@@ -229,7 +229,11 @@ TEST_CASE("writers, batches and records are used again") {
     for (int i = 0; i < 100; ++i) index.replace(1, i);
     const std::uint64_t before = account.allocations;
     for (int i = 0; i < 100; ++i) index.replace(1, i);
-    REQUIRE(account.allocations == before + 100); // the shards
+#if defined(COWINDEX_ADDRESS_SANITIZER)
+    REQUIRE(account.allocations == before + 100); // it is to see each shard freed
+#else
+    REQUIRE(account.allocations == before);
+#endif
     std::vector<Index::Writer> writers;
     for (int i = 0; i < 50; ++i) writers.push_back(index.writer());
     REQUIRE(TestAccess::open_count(TestAccess::core(index)) == 50);

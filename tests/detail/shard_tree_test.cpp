@@ -80,7 +80,8 @@ TEST_CASE("an empty tree finds nothing") {
 
 TEST_CASE("find and get agree, and know what is absent") {
     Grown grown;
-    const std::vector<ShardId> present{0, 1, 63, 64, 8191, 8192, 1 << 20, ShardId{1} << 62, largest};
+    const std::vector<ShardId> present{0,      1, 63, 64, 8191, 8192, 1 << 20, ShardId{1} << 62,
+                                       largest};
     for (const ShardId id : present) grown.put(id);
     REQUIRE(grown.tree().size == present.size());
     REQUIRE(grown.tree().id_bound == largest + 1);

@@ -89,8 +89,8 @@ TEST_CASE("differences agree with a comparison shard by shard") {
     for (int i = 1; i < 25; ++i) {
         index.update([&](Index::Writer& writer) {
             for (int j = 0; j < 5; ++j) {
-                const ShardId id = random() % 4 == 0 ? random() >> (1 + random() % 63)
-                                                     : random() % 150;
+                const ShardId id =
+                    random() % 4 == 0 ? random() >> (1 + random() % 63) : random() % 150;
                 if (!writer.contains(id))
                     writer.insert(id, i * 10 + j);
                 else if (random() % 2 == 0)

@@ -77,7 +77,8 @@ struct History {
         Owner superseded = std::exchange(latest_owner, make_owner(*record));
         if (first) return;
         // With nothing pinned, the version before may be dropped on the spot.
-        chain.supersede(std::move(superseded), drop_at_once && pinned.empty() && pick(2) == 0, retired);
+        chain.supersede(std::move(superseded), drop_at_once && pinned.empty() && pick(2) == 0,
+                        retired);
         check_freed(retired);
     }
 
@@ -118,7 +119,8 @@ struct History {
     void check_exact() {
         Chain::Limit limit{~std::size_t{0}, chain.owned_count()};
         sort();
-        while (chain.settle(limit)) {}
+        while (chain.settle(limit)) {
+        }
         chain.revisit_dropped(~std::size_t{0});
         collect(true);
         const std::set<Version> needed = held();
@@ -140,7 +142,8 @@ struct History {
         REQUIRE(chain.dead_bytes() == beyond);
         REQUIRE(chain.live().shards == live_bytes);
         REQUIRE(chain.garbage().empty());
-        for (const Record* record = chain.oldest(); record != chain.latest(); record = record->newer)
+        for (const Record* record = chain.oldest(); record != chain.latest();
+             record = record->newer)
             REQUIRE(Chain::alone_bytes(*record) == alone[record->version] + sizeof(Record));
     }
 
@@ -346,7 +349,8 @@ TEST_CASE("records are pooled up to a bound") {
     for (int i = 0; i < 200; ++i) history.commit();
     history.sort();
     Chain::Limit limit{~std::size_t{0}, 0};
-    while (history.chain.settle(limit)) {}
+    while (history.chain.settle(limit)) {
+    }
     REQUIRE(history.chain.length() == 1);
     REQUIRE(history.chain.pooled_count() > 0);
     REQUIRE(history.chain.pooled_count() < 200);

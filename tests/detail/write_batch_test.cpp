@@ -1,4 +1,5 @@
-// Batches, their changes and cursors through the smallest index that has them, checked from the inside.
+// Batches, their changes and cursors through the smallest index that has them, checked from the
+// inside.
 #include <cowindex/detail/change_list.hpp>
 #include <cowindex/detail/reading.hpp>
 #include <cowindex/detail/write_batch.hpp>
@@ -58,8 +59,8 @@ TEST_CASE("changes that are taken back leave the others where they can be found"
     for (const ShardId id : std::initializer_list<ShardId>{1, 2, 3, 4, 5, 6}) writer.edit(id) = 1;
     for (const ShardId id : std::initializer_list<ShardId>{11, 12, 13}) writer.erase(id);
     const ShardId appended = writer.append(7);
-    writer.revert(2);        // the appended one moves into its place
-    writer.revert(12);       // an erased one does
+    writer.revert(2);  // the appended one moves into its place
+    writer.revert(12); // an erased one does
     writer.revert(11);
     writer.revert(99);       // was not changed
     writer.revert(12345678); // was never there
@@ -204,5 +205,6 @@ TEST_CASE("looking up an absent id says so in each way") {
     REQUIRE_FALSE(snapshot.contains(1));
     REQUIRE(snapshot.contains(2));
     REQUIRE_THROWS_AS(snapshot.at(1), std::out_of_range);
-    REQUIRE_THROWS_WITH(snapshot.at(17), test::contains_text("17") && test::contains_text("below 3"));
+    REQUIRE_THROWS_WITH(snapshot.at(17),
+                        test::contains_text("17") && test::contains_text("below 3"));
 }

@@ -96,8 +96,7 @@ class TreeWalk {
     /// *Returns* the first thing that is wrong, or nothing.
     [[nodiscard]] std::string check() {
         if (tree_.height > cowindex::detail::max_height) return "a tree is too high";
-        if (tree_.id_bound > 0 &&
-            cowindex::detail::height_for(tree_.id_bound - 1) > tree_.height)
+        if (tree_.id_bound > 0 && cowindex::detail::height_for(tree_.id_bound - 1) > tree_.height)
             return "a tree is too low for its id_bound";
         if ((tree_.root == nullptr) != (tree_.size == 0)) return "a root without shards";
         if (tree_.root != nullptr)
@@ -146,8 +145,8 @@ class TreeWalk {
             if constexpr (AnyNode::width == cowindex::detail::leaf_width) {
                 visit_box(*node.child[i], first + i, node.birth, own);
             } else {
-                const unsigned shift = cowindex::detail::leaf_bits +
-                                       cowindex::detail::inner_bits * (level - 1);
+                const unsigned shift =
+                    cowindex::detail::leaf_bits + cowindex::detail::inner_bits * (level - 1);
                 visit(*node.child[i], level - 1, first | (cowindex::ShardId{i} << shift),
                       node.birth, own);
             }

@@ -36,7 +36,8 @@ class AsymmetricFence {
     static void light() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
     // Reclaimer side: when it returns true, every store that a reader made before a load which did
-    // not see what this thread had published is visible to this thread. False: nothing may be freed.
+    // not see what this thread had published is visible to this thread. False: nothing may be
+    // freed.
     [[nodiscard]] bool heavy() const noexcept {
 #if defined(COWINDEX_HAS_MEMBARRIER)
         if (asymmetric_) return ::syscall(SYS_membarrier, private_expedited, 0U, 0) == 0;

@@ -38,7 +38,8 @@ COWINDEX_COLD void Core<Shard, Policy>::make_room(Batch& batch) {
     batch.room_expected = 0;
     budget.on_pressure(stats);
     reclaim(); // what it has let go of
-    if (only_batch_holds_latest(batch)) batch.room_expected = batch.replaced_bytes() + sizeof(Record);
+    if (only_batch_holds_latest(batch))
+        batch.room_expected = batch.replaced_bytes() + sizeof(Record);
 }
 
 // True when the latest version goes as soon as this batch replaces it.
@@ -98,7 +99,9 @@ bool Core<Shard, Policy>::wait_for(Version version,
 // A waiter holds the mutex from its last look to its sleep, so it cannot miss this.
 template <class Shard, class Policy>
 COWINDEX_COLD void Core<Shard, Policy>::announce() noexcept {
-    { const std::lock_guard<std::mutex> lock(news_mutex_); }
+    {
+        const std::lock_guard<std::mutex> lock(news_mutex_);
+    }
     news_.notify_all();
 }
 

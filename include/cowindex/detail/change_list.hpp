@@ -127,7 +127,8 @@ class ChangeList {
 
     // The ids for which agrees_with() fails, ascending, those of require_all() left aside.
     [[nodiscard]] std::vector<ShardId> conflicts_with(const Tree& latest) const {
-        return collect_ids([&](const auto& entry) { return latest.find(entry.id) != entry.before; });
+        return collect_ids(
+            [&](const auto& entry) { return latest.find(entry.id) != entry.before; });
     }
 
     // The ids changed or required, ascending.

@@ -5,9 +5,9 @@
 //   finish    free that garbage, run user destructors: no lock held
 //
 // A batch whose base is still the latest publishes the tree that it has built already. Otherwise
-// its changes are replayed on the latest tree, after a check shard by shard that nobody else changed
-// what it changed or required. The objects to retire are always those of the latest tree: those of
-// the base may have been retired by others already.
+// its changes are replayed on the latest tree, after a check shard by shard that nobody else
+// changed what it changed or required. The objects to retire are always those of the latest tree:
+// those of the base may have been retired by others already.
 #pragma once
 
 #include <optional>
@@ -19,15 +19,15 @@ namespace cowindex::detail {
 
 template <class Shard, class Policy>
 CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Version& version,
-                                         std::vector<ShardId>& ids) {
+                                          std::vector<ShardId>& ids) {
     if (!batch.has_changes()) {
         version = latest()->version;
         return CommitOutcome::unchanged;
     }
     tickets_.give_way(batch.changes, mine, lock_);
     const bool timed = Policy::timing && batch.commit_timer.due(settings_.time_every);
-    const auto start = timed ? std::chrono::steady_clock::now()
-                             : std::chrono::steady_clock::time_point{};
+    const auto start =
+        timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
 
     batch.measure();
     if (batch.spare == nullptr) [[unlikely]] {

@@ -95,7 +95,8 @@ class Core {
         Owner owner = publication_.load();
         if (owner.get() == pinned) return owner;
         Guard guard(lock_);
-        // Superseded, so its owner has come back from the publication; pinned, so it was not let go.
+        // Superseded, so its owner has come back from the publication; pinned, so it was not let
+        // go.
         return pinned->owner;
     }
 
@@ -125,7 +126,7 @@ class Core {
     // `version` is the batch's or, where nothing was to be published, the latest; `ids` are those
     // in conflict, ascending.
     [[nodiscard]] CommitOutcome commit(Batch& batch, const Ticket* mine, Version& version,
-                                      std::vector<ShardId>& ids);
+                                       std::vector<ShardId>& ids);
     // Effect: moves the batch to the latest version with its edits. False: `ids` are in conflict.
     [[nodiscard]] bool rebase(Batch& batch, std::vector<ShardId>& ids);
     // Effect: drops the edits and moves the batch to the latest version.
@@ -148,7 +149,8 @@ class Core {
     // Effect: the sequence is past `id`.
     void reserve_id(ShardId id) noexcept {
         ShardId next = sequence_.load();
-        while (next <= id && !sequence_.compare_exchange_weak(next, id + 1)) {}
+        while (next <= id && !sequence_.compare_exchange_weak(next, id + 1)) {
+        }
     }
 
     // Effect: counts a conflict that an update will answer by trying again; from a certain number

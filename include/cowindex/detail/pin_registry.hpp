@@ -134,7 +134,8 @@ class PinRegistry {
     }
 
     // Slots that name any version now. Exact when no reader is in the middle of a pin.
-    [[nodiscard]] std::size_t count_pinned(const Publication<Record, Policy>& source) const noexcept {
+    [[nodiscard]] std::size_t count_pinned(
+        const Publication<Record, Policy>& source) const noexcept {
         std::size_t pinned = 0;
         for (const Slot* slot = slots_; slot != nullptr; slot = slot->next)
             if (slot->word.scan(source) != nullptr) ++pinned;

@@ -1,13 +1,15 @@
 // The one place where versions become visible, are pinned, and are seen to be let go.
 //
 // Two words name the latest version: a raw pointer for readers that pin, and a shared_ptr for
-// snapshots. Every order of the protocol that is not the default, seq_cst, is in this file (and, for
-// the shared_ptr, in shared_cell.hpp), numbered, with its partner and with what goes wrong without.
+// snapshots. Every order of the protocol that is not the default, seq_cst, is in this file (and,
+// for the shared_ptr, in shared_cell.hpp), numbered, with its partner and with what goes wrong
+// without.
 //
 // Four accesses are marked (S). The reader stores its slot (6) and then loads the latest version
-// again (7); the reclaimer has published a newer version (1) and then loads the slot (9). One of the
-// two must see the other's store. AsymmetricFence::heavy(), between (1) and (9), sees to that; where
-// it is not to be had all four are seq_cst, since any weaker choice of one lets a pin be missed.
+// again (7); the reclaimer has published a newer version (1) and then loads the slot (9). One of
+// the two must see the other's store. AsymmetricFence::heavy(), between (1) and (9), sees to that;
+// where it is not to be had all four are seq_cst, since any weaker choice of one lets a pin be
+// missed.
 #pragma once
 
 #include <atomic>
@@ -144,8 +146,8 @@ class PinWord {
             Policy::sync_point(SyncPoint::pin_stored);
             // (7) Acquire: pairs with (1). (S) If this still reads `record`, the store (6) came
             // before the next publication, so whoever reclaims after that one sees it.
-            const Record* again = source.latest_.load(
-                Asymmetric ? std::memory_order_acquire : std::memory_order_seq_cst);
+            const Record* again = source.latest_.load(Asymmetric ? std::memory_order_acquire
+                                                                 : std::memory_order_seq_cst);
             if (again == record) [[likely]]
                 return record;
             record = again;
@@ -186,8 +188,8 @@ class OwnerState {
         return (end_.fetch_or(orphaned, std::memory_order_acq_rel) & released) != 0;
     }
 
-    // For a record that is used again. (14) Relaxed: its former owners are known to be gone by (12),
-    // the new ones come after (1).
+    // For a record that is used again. (14) Relaxed: its former owners are known to be gone by
+    // (12), the new ones come after (1).
     void reset() noexcept {
         expired_.store(false, std::memory_order_relaxed);
         end_.store(0, std::memory_order_relaxed);

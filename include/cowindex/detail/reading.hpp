@@ -195,10 +195,10 @@ class ShardReading {
         return {ItemIterator<Shard>(cursor(0, end)), ItemIterator<Shard>(cursor(end, end))};
     }
 
-    /// *Returns* the shards present whose ids are in [first, last), in id order; `it.id()` tells the
-    /// id. Lets threads divide one scan among themselves.
-    [[nodiscard]] ShardRange<iterator> range(ShardId first, ShardId last) const noexcept
-        COWINDEX_LIFETIMEBOUND {
+    /// *Returns* the shards present whose ids are in [first, last), in id order; `it.id()` tells
+    /// the id. Lets threads divide one scan among themselves.
+    [[nodiscard]] ShardRange<iterator> range(ShardId first,
+                                             ShardId last) const noexcept COWINDEX_LIFETIMEBOUND {
         const ShardId end = std::min(last, tree().id_bound);
         return {iterator(cursor(std::min(first, end), end)), iterator(cursor(end, end))};
     }

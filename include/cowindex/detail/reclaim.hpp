@@ -38,8 +38,8 @@ template <class Shard, class Policy>
 void Core<Shard, Policy>::sort_superseded(Version horizon) noexcept {
     registry_.scan(publication_, chain_.latest());
     Policy::sync_point(SyncPoint::reclaim_scanned);
-    chain_.sort_superseded(
-        horizon, [this](const Record* record) { return registry_.is_pinned(record); });
+    chain_.sort_superseded(horizon,
+                           [this](const Record* record) { return registry_.is_pinned(record); });
 }
 
 // Effect: every version that nobody holds is dropped; lets go of the lock now and then.
@@ -151,7 +151,8 @@ std::vector<PinInfo> Core<Shard, Policy>::pins() {
     Guard guard(lock_);
     collect_unheld(guard);
     const auto now = coarse_now();
-    for (const Record* record = chain_.oldest(); record != chain_.latest(); record = record->newer) {
+    for (const Record* record = chain_.oldest(); record != chain_.latest();
+         record = record->newer) {
         PinInfo pin;
         pin.version = record->version;
         pin.holders = record->snapshots.read() + record->writers;

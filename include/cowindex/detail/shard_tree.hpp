@@ -108,8 +108,8 @@ struct ShardTree {
     Node* root = nullptr; // null: no shard present
     unsigned height = 0;
     unsigned inner_path_bits = 0; // height * inner_bits: saves every read a multiplication
-    ShardId size = 0;     // shards present
-    ShardId id_bound = 0; // one past the largest id ever used; never falls
+    ShardId size = 0;             // shards present
+    ShardId id_bound = 0;         // one past the largest id ever used; never falls
 
     void set_height(unsigned levels) noexcept {
         height = levels;

@@ -22,16 +22,17 @@ namespace cowindex::detail {
 
 // Held by one update() until it ends.
 struct Ticket {
-    std::uint64_t number = 0; // 0: none was taken
+    std::uint64_t number = 0;    // 0: none was taken
     std::vector<ShardId> shards; // ascending
     bool every_shard = false;
     Ticket* next = nullptr;
 
     template <class Changes>
     [[nodiscard]] bool touches(const Changes& changes) const noexcept {
-        return every_shard || std::any_of(changes.begin(), changes.end(), [this](const auto& change) {
-            return std::binary_search(shards.begin(), shards.end(), change.id);
-        });
+        return every_shard ||
+               std::any_of(changes.begin(), changes.end(), [this](const auto& change) {
+                   return std::binary_search(shards.begin(), shards.end(), change.id);
+               });
     }
 };
 

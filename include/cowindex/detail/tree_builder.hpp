@@ -36,7 +36,8 @@ class TreeBuilder {
         unsigned level = node == nullptr ? below_new_roots(id, height) : tree_.height;
         for (; level > 0; --level) {
             if (node == nullptr || node->birth != unborn) ++count.inners;
-            if (node != nullptr) node = static_cast<const Inner*>(node)->child[child_index(id, level)];
+            if (node != nullptr)
+                node = static_cast<const Inner*>(node)->child[child_index(id, level)];
         }
         if (node == nullptr || node->birth != unborn) ++count.leaves;
         return count;
@@ -188,8 +189,8 @@ class TreeBuilder {
 #endif
     }
 
-    // Where a tree must grow for `id`, the new root's first child leads to the old root; the path to
-    // `id` leaves it at the topmost level, and every level below is new.
+    // Where a tree must grow for `id`, the new root's first child leads to the old root; the path
+    // to `id` leaves it at the topmost level, and every level below is new.
     [[nodiscard]] unsigned below_new_roots(ShardId id, unsigned height) const noexcept {
         return tree_.root != nullptr && height_for(id) > tree_.height ? height - 1 : height;
     }
@@ -233,8 +234,7 @@ class TreeBuilder {
     // Makes the stale children of a pooled node null from `from` on.
     template <class AnyNode>
     static void clear(AnyNode& node, std::uint16_t from) noexcept {
-        if (from < node.extent)
-            std::fill(node.child + from, node.child + node.extent, nullptr);
+        if (from < node.extent) std::fill(node.child + from, node.child + node.extent, nullptr);
     }
 
     static void count_child(Node& node, std::size_t index) noexcept {

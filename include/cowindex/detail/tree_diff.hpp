@@ -37,10 +37,13 @@ class TreeDiff {
         return {static_cast<const Inner*>(place.node)->child[index], 0};
     }
 
+    // Shared, or absent on both sides however high the trees are.
+    static bool same(Place before, Place after) noexcept {
+        return before.node == after.node && (before.node == nullptr || before.lift == after.lift);
+    }
+
     void compare(Place before, Place after, unsigned level, ShardId first) {
-        // Shared, or absent on both sides however high the trees are.
-        if (before.node == after.node && (before.node == nullptr || before.lift == after.lift))
-            return;
+        if (same(before, after)) return;
         if (level == 0) {
             for (std::size_t i = 0; i < leaf_width; ++i) {
                 const auto* old_box = box(before, i);
@@ -50,10 +53,15 @@ class TreeDiff {
             return;
         }
         const unsigned shift = leaf_bits + inner_bits * (level - 1);
-        const std::size_t width = shift + inner_bits > 64 ? std::size_t{1} << (64 - shift)
-                                                          : inner_width;
-        for (std::size_t i = 0; i < width; ++i)
-            compare(child(before, i), child(after, i), level - 1, first | (ShardId{i} << shift));
+        const std::size_t width =
+            shift + inner_bits > 64 ? std::size_t{1} << (64 - shift) : inner_width;
+        for (std::size_t i = 0; i < width; ++i) {
+            const Place old_child = child(before, i);
+            const Place new_child = child(after, i);
+            // Most are shared: not worth a call.
+            if (same(old_child, new_child)) continue;
+            compare(old_child, new_child, level - 1, first | (ShardId{i} << shift));
+        }
     }
 
     static const ShardBox<Shard>* box(Place place, std::size_t index) noexcept {

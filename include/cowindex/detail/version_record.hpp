@@ -100,7 +100,7 @@ struct VersionRecord {
     // Guarded by the commit lock.
     alignas(line_size) VersionRecord* older = nullptr; // the chain, oldest to latest
     VersionRecord* newer = nullptr;
-    VersionRecord* next = nullptr; // the queue of its stage, or the pool
+    VersionRecord* next = nullptr;              // the queue of its stage, or the pool
     std::shared_ptr<const VersionRecord> owner; // from when it stops being the latest
     std::size_t writers = 0;                    // open writers based on it
     Stage stage = Stage::latest;

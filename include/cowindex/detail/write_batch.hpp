@@ -328,7 +328,7 @@ class WriteBatch {
   public:
     Record* base = nullptr; // held through Record::writers
     BoxPool<Box, Allocator> boxes;
-    Pool pool;              // before the builder, which gives its nodes back to it
+    Pool pool; // before the builder, which gives its nodes back to it
     Builder builder{{}, pool};
     ChangeList<Shard> changes;
     SampleTimer commit_timer;
