@@ -187,7 +187,7 @@ CowMetrics::Values Core<Shard, Policy>::metrics() {
     Guard guard(lock_);
     collect_unheld(guard);
     const MemoryStats stats = stats_locked();
-    CowMetrics::Values values = metrics_.values();
+    CowMetrics::Values values = metrics_.counts();
     values.active_readers = registry_.count_pinned(publication_);
     for (const Record* record = chain_.oldest(); record != nullptr; record = record->newer)
         values.active_readers += record->snapshots.read();
@@ -204,6 +204,8 @@ CowMetrics::Values Core<Shard, Policy>::metrics() {
         values.clone_operations += batch->clones.read();
         values.bytes_cloned += batch->bytes_cloned.read();
     }
+    guard.unlock();
+    metrics_.read_times(values); // takes a few microseconds
     return values;
 }
 

@@ -46,8 +46,10 @@ class DeadList {
     // Takes all of `other` in constant time.
     void splice(DeadList& other) noexcept {
         if (other.head_ == nullptr) return;
-        other.tail_->next = head_;
-        if (head_ == nullptr) tail_ = other.tail_;
+        if (head_ == nullptr) // the objects are another core's business: not touched without need
+            tail_ = other.tail_;
+        else
+            other.tail_->next = head_;
         head_ = other.head_;
         count_ += other.count_;
         bytes_ += other.bytes_;
