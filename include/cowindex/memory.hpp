@@ -23,9 +23,10 @@ struct MemoryStats {
     std::size_t retained_bytes = 0;    ///< held only by older versions that somebody holds
     std::size_t reclaimable_bytes = 0; ///< held by nobody, not yet freed
     std::size_t spine_bytes = 0;       ///< tree nodes and records among the three above
-    std::size_t pooled_bytes = 0;      ///< nodes and records kept for reuse, capped
+    std::size_t pooled_bytes = 0;      ///< memory of nodes, records and shards kept for reuse, capped
     std::size_t uncommitted_bytes = 0; ///< clones and nodes of open writers
-    std::size_t peak_bytes = 0;        ///< highest sum seen at a commit or by a reading
+    std::size_t peak_bytes = 0;        ///< highest sum seen by a reading or, without pools and open
+                                       ///< writers, at a commit
 
     /// Everything that is allocated now.
     [[nodiscard]] std::size_t total_bytes() const noexcept {
@@ -55,7 +56,8 @@ class PressureCallback {
     void (*call_)(void*, const MemoryStats&) = nullptr;
 };
 
-/// How much memory an index may hold: live, retained and reclaimable bytes together.
+/// How much memory an index may hold: live, retained and reclaimable bytes together, with the edits
+/// that are being committed. The first content is not checked.
 struct MemoryBudget {
     static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 

@@ -102,7 +102,8 @@ class Reader {
     [[nodiscard]] bool wait_for_newer(Version seen, std::chrono::nanoseconds timeout) {
         if (slot_ == nullptr) detail::throw_moved_from("Reader");
         if (timeout < std::chrono::nanoseconds(0)) detail::throw_negative_timeout("wait_for_newer");
-        return slot_->core->wait_for(seen + 1, detail::deadline_after(timeout));
+        const Version next = seen + (seen != detail::unborn ? 1 : 0); // nothing is newer than that
+        return slot_->core->wait_for(next, detail::deadline_after(timeout));
     }
 
   private:

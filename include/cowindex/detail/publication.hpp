@@ -68,8 +68,9 @@ class Publication {
             std::shared_ptr<const Record> owner = owner_.load();
             Policy::sync_point(SyncPoint::snapshot_loaded);
             // (4) Acquire, as all loads of this word; the owner's load, an acquire itself, keeps
-            // this one behind it. If it came first, the pair could agree on a version that this
-            // thread has already seen replaced.
+            // this one behind it. While the owner is ours its record cannot be used again for a
+            // newer version, so if the word still names it, it is still the latest: this thread
+            // cannot have seen a newer one.
             if (latest_.load(std::memory_order_acquire) == owner.get()) return owner;
             if (tries < 64)
                 pause();

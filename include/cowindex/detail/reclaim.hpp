@@ -150,6 +150,9 @@ std::vector<PinInfo> Core<Shard, Policy>::pins() {
     std::vector<PinInfo> pins;
     Guard guard(lock_);
     collect_unheld(guard);
+    // The lock was let go of since the slots were read. No barrier is needed again: whoever has an
+    // older version pinned had it pinned then.
+    registry_.scan(publication_, chain_.latest());
     const auto now = coarse_now();
     for (const Record* record = chain_.oldest(); record != chain_.latest();
          record = record->newer) {
