@@ -39,7 +39,7 @@ struct Object {
         return static_cast<std::size_t>(bytes_and_kind & ~node_kind);
     }
     void set_bytes(std::size_t bytes) noexcept {
-        bytes_and_kind = (bytes_and_kind & node_kind) | bytes;
+        bytes_and_kind = (bytes_and_kind & node_kind) | (bytes & ~node_kind);
     }
     [[nodiscard]] bool is_node() const noexcept { return (bytes_and_kind & node_kind) != 0; }
 
