@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -340,4 +341,49 @@ TEST_CASE("assign replaces everything in one version, also sparse ids") {
     REQUIRE(index.assign(std::vector<int>(200, 5)) == 4);
     REQUIRE(index.size() == 200);
     REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a large batch on an outdated base lets go of the lock, whatever becomes of it") {
+    constexpr cowindex::ShardId count = 20; // enough to be replayed before the lock is taken
+    const auto edit_many = [](auto& writer) {
+        for (cowindex::ShardId id = 0; id < count; ++id) writer.edit(id) += 1;
+    };
+    SECTION("published, with a barrier for a reader at the end of some commit") {
+        cowindex::CowIndex<int> index(100);
+        auto reader = index.reader();
+        auto writer = index.writer();
+        for (int round = 1; round <= 600; ++round) {
+            edit_many(writer);
+            index.replace(99, round);
+            writer.commit();
+        }
+        REQUIRE(reader.pin()[0] == 600);
+    }
+    SECTION("refused because versions are used up") {
+        cowindex::CowIndex<int>::Options options;
+        options.first_version = ~cowindex::Version{0} - 2;
+        cowindex::CowIndex<int> index(100, options);
+        auto writer = index.writer();
+        edit_many(writer);
+        index.replace(99, 1);
+        REQUIRE_THROWS_AS(writer.commit(), std::overflow_error);
+        REQUIRE(writer.modified_count() == count);
+    }
+    SECTION("refused for lack of room") {
+        cowindex::CowIndex<std::vector<char>>::Options options;
+        options.budget.hard_bytes = 100000;
+        cowindex::CowIndex<std::vector<char>> index(100, options);
+        auto writer = index.writer();
+        for (cowindex::ShardId id = 0; id < count; ++id) writer.edit(id).resize(10000);
+        index.replace(99, std::vector<char>(1));
+        REQUIRE(writer.try_commit().status() == cowindex::CommitStatus::over_budget);
+        REQUIRE(writer.modified_count() == count);
+    }
+    SECTION("refused because of a conflict") {
+        cowindex::CowIndex<int> index(100);
+        auto writer = index.writer();
+        edit_many(writer);
+        index.replace(0, 1);
+        REQUIRE(writer.try_commit().status() == cowindex::CommitStatus::conflict);
+    }
 }

@@ -58,7 +58,7 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
 
 // Commits on another version than the batch's base: replays the changes there. A large batch is
 // first replayed without the lock, in the hope that nobody commits in between.
-// Precondition: the lock is held. It may be let go of.
+// Precondition: the lock is held. It is let go of.
 template <class Shard, class Policy>
 COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
                                                                   std::vector<ShardId>& ids,
@@ -88,8 +88,11 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
 
     for (;;) {
         Record* const latest = chain_.latest();
-        if (latest->version >= last_version) return CommitOutcome::exhausted;
-        if (!fits(batch)) return CommitOutcome::over_budget;
+        if (latest->version >= last_version || !fits(batch)) {
+            const bool exhausted = latest->version >= last_version;
+            guard.unlock(); // before `ahead` ends, which takes it
+            return exhausted ? CommitOutcome::exhausted : CommitOutcome::over_budget;
+        }
         if (ahead.has_value() && latest == ahead->onto.record) {
             publish(batch, ahead->built, guard);
             return CommitOutcome::committed;
@@ -193,6 +196,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     if (look) {
         guard.relock();
         look_for_pins(guard);
+        guard.unlock();
     }
 }
 
