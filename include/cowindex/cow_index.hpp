@@ -153,8 +153,9 @@ class CowIndex {
     /// latest version, so `fn` may run more than once and must not move from what it captures.
     /// After a few failed tries other committers give way to it, oldest first, for a bounded time.
     /// *Returns* what `fn` returns, or the `Version` where that is void. *Exceptions* those of
-    /// `fn`: nothing is published then. `MemoryBudgetError`, without another try. `std::logic_error` for an `update` of the same index inside
-    /// `fn`, `edit`, `replace`, `erase` and `assign` below included.
+    /// `fn`: nothing is published then. `MemoryBudgetError`, without another try.
+    /// `std::logic_error` for an `update` of the same index inside `fn`, `edit`, `replace`, `erase`
+    /// and `assign` below included.
     template <class Fn>
     auto update(Fn&& fn) -> std::conditional_t<std::is_void_v<std::invoke_result_t<Fn&, Writer&>>,
                                                Version, std::invoke_result_t<Fn&, Writer&>> {

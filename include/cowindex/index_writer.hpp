@@ -62,11 +62,11 @@ class [[nodiscard]] CommitResult {
 ///
 /// *Thread safety* one thread at a time; references from `edit()` to different shards may be
 /// written from different threads. *Invalidation* iterators end with the next edit that
-/// clones, adds or removes a shard; references from `edit(id)` stay valid through failed commits, `rebase()` and moves of the
-/// writer, until a successful commit, `discard()`, or `replace`/`revert`/`erase` of that id.
-/// *Exceptions* every member gives the strong guarantee: after a throw from allocation, a copy, a
-/// move or the policy, the writer is as before and can be used again. A moved-from writer throws
-/// `std::logic_error` when edited or committed.
+/// clones, adds or removes a shard; references from `edit(id)` stay valid through failed commits,
+/// `rebase()` and moves of the writer, until a successful commit, `discard()`, or
+/// `replace`/`revert`/`erase` of that id. *Exceptions* every member gives the strong guarantee:
+/// after a throw from allocation, a copy, a move or the policy, the writer is as before and can be
+/// used again. A moved-from writer throws `std::logic_error` when edited or committed.
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
   public:
@@ -150,8 +150,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         return batch_ == nullptr ? 0 : batch_->changes.size();
     }
     /// *Returns* the bytes of this writer's clones, new shards and tree nodes. Until the
-    /// commit measures them, a clone counts as much as the shard it was copied from, and a new shard
-    /// as `sizeof`.
+    /// commit measures them, a clone counts as much as the shard it was copied from, and a new
+    /// shard as `sizeof`.
     [[nodiscard]] std::size_t memory_overhead() const noexcept {
         return batch_ == nullptr ? 0 : batch_->uncommitted_bytes();
     }

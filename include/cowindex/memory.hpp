@@ -23,7 +23,7 @@ struct MemoryStats {
     std::size_t retained_bytes = 0;    ///< held only by older versions that somebody holds
     std::size_t reclaimable_bytes = 0; ///< held by nobody, not yet freed
     std::size_t spine_bytes = 0;       ///< tree nodes and records among the three above
-    std::size_t pooled_bytes = 0;      ///< memory of nodes, records and shards kept for reuse, capped
+    std::size_t pooled_bytes = 0; ///< memory of nodes, records and shards kept for reuse, capped
     std::size_t uncommitted_bytes = 0; ///< clones and nodes of open writers
     std::size_t peak_bytes = 0;        ///< highest sum seen by a reading or, without pools and open
                                        ///< writers, at a commit

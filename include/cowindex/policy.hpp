@@ -79,6 +79,11 @@ struct DefaultPolicy {
     /// the timing away: the durations in `CowMetrics::Values` stay zero.
     static constexpr bool timing = true;
 
+    /// While readers are registered, versions wait in groups for a barrier, which interrupts every
+    /// running thread of the process: at least and at most so many, in between as its price asks.
+    static constexpr std::size_t barrier_min_versions = 32;
+    static constexpr std::size_t barrier_max_versions = 256;
+
     /// Hook for deterministic schedulers; compiles to nothing. Must not throw.
     static void sync_point(SyncPoint) noexcept {}
 };

@@ -124,6 +124,10 @@ plant ahead_of_the_section 'many_changes'
 edit detail/commit.hpp 'if (ahead.has_value() && latest == ahead->onto.record) {' 'if (ahead.has_value()) {'
 demand_found
 
+plant lock_kept 'many_changes'
+edit detail/commit.hpp 'look_for_pins(guard);' 'look_for_pins(guard); return;'
+demand_found
+
 plant horizon_too_far 'pin_and_reclaim'
 edit detail/reclaim.hpp 'registry_.scan(publication_, chain_.latest());' ''
 edit detail/reclaim.hpp 'Policy::sync_point(SyncPoint::reclaim_barrier);' 'registry_.scan(publication_, chain_.latest());'

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "world.hpp"
@@ -348,6 +349,8 @@ inline void many_changes(World& world) {
             writer.discard();
         }
     };
+    // A reader that idles: commits have a barrier to pay for.
+    std::optional<Index::Reader> idle = index.reader();
     world.run({[&] { deposits(0); }, [&] { deposits(9); },
                [&] {
                    world.deposit(index, 19, 1);
@@ -355,6 +358,7 @@ inline void many_changes(World& world) {
                    world.deposit(index, world.random.below(20), 1);
                    static_cast<void>(index.reclaim());
                }});
+    idle.reset();
     world.settle(std::move(index));
 }
 

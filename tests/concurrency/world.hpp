@@ -169,6 +169,11 @@ class Account {
 };
 
 struct ScheduledPolicy : cowindex::DefaultPolicy<Account> {
+    // A barrier in every commit: the most interleavings, and none that depends on its measured
+    // cost.
+    static constexpr std::size_t barrier_min_versions = 1;
+    static constexpr std::size_t barrier_max_versions = 1;
+
     using Allocator = BookedAllocator<std::byte>;
     using Mutex = ScheduledMutex;
 

@@ -204,9 +204,7 @@ class Core {
 
     // A barrier interrupts every running thread of the process, for half a microsecond to some ten,
     // so versions are collected before one is paid for: so many that it costs a commit about
-    // `barrier_share` on average, or fewer where they are large.
-    static constexpr std::size_t barrier_min_versions = 32;
-    static constexpr std::size_t barrier_max_versions = 256;
+    // `barrier_share` on average, within the policy's bounds, or fewer where they are large.
     static constexpr std::chrono::nanoseconds barrier_share{20};
     static constexpr std::size_t barrier_bytes = std::size_t{4} << 20;
 
@@ -280,7 +278,7 @@ class Core {
     std::size_t peak_bytes_ = 0;
     bool under_pressure_ = false; // past the soft limit, and on_pressure was called
     std::size_t waiters_ = 0;     // threads in wait_for()
-    std::size_t barrier_versions_ = barrier_min_versions;
+    std::size_t barrier_versions_ = Policy::barrier_min_versions;
 
     std::mutex news_mutex_; // never taken while lock_ is held; lock_ may be taken while it is
     std::condition_variable news_;

@@ -29,7 +29,7 @@ void Core<Shard, Policy>::look_for_pins(Guard<Lock>& guard) {
             return;
         }
         barrier_versions_ = std::clamp(static_cast<std::size_t>(cost / barrier_share),
-                                       barrier_min_versions, barrier_max_versions);
+                                       Policy::barrier_min_versions, Policy::barrier_max_versions);
     }
     sort_superseded(horizon);
 }
@@ -152,7 +152,7 @@ std::vector<PinInfo> Core<Shard, Policy>::pins() {
     collect_unheld(guard);
     // The lock was let go of since the slots were read. No barrier is needed again: whoever has an
     // older version pinned had it pinned then.
-    registry_.scan(publication_, chain_.latest());
+    registry_.scan(publication_, nullptr);
     const auto now = coarse_now();
     for (const Record* record = chain_.oldest(); record != chain_.latest();
          record = record->newer) {
@@ -163,8 +163,9 @@ std::vector<PinInfo> Core<Shard, Policy>::pins() {
             ++pin.holders;
             if (!slot.label.empty()) pin.labels.push_back(slot.label);
         });
-        // Superseded while we looked, and seen in no slot: most likely nobody's.
-        if (record->stage == Stage::superseded && pin.holders == 0) continue;
+        // Superseded or let go of while we looked, and in no slot by now: most likely nobody's.
+        const bool sorted = record->stage != Stage::superseded && record->stage != Stage::pinned;
+        if (pin.holders == 0 && !sorted) continue;
         if (record->writers != 0)
             for (const Batch* batch = open_; batch != nullptr; batch = batch->next)
                 if (batch->base == record && !batch->label.empty())
