@@ -102,7 +102,7 @@ edit detail/publication.hpp 'if (latest_.load(std::memory_order_acquire) == owne
 demand_found
 
 plant pin_without_check 'pin_and_reclaim'
-edit detail/publication.hpp 'if (again == record) [[likely]]' 'if (again != nullptr)'
+edit detail/publication.hpp 'std::memory_order_seq_cst) == record;' 'std::memory_order_seq_cst) != nullptr;'
 demand_found
 
 plant owners_before_slots 'promotion'
@@ -152,7 +152,7 @@ edit detail/version_chain.hpp 'if (record.writers != 0) return false;' ''
 demand_found
 
 plant inner_unpin_clears 'nested_pins'
-edit detail/pin_registry.hpp 'nested -= one_pin;' 'nested -= one_pin; word.clear();'
+edit detail/pin_registry.hpp 'special -= one_pin;' 'special -= one_pin; word.clear();'
 demand_found
 
 plant no_survivors 'teardown'

@@ -40,6 +40,11 @@ Word* word = nullptr;
 std::shared_ptr<const Value> next_value;
 std::shared_ptr<const Value> seen;
 
+// As a slot does it.
+const Value* pinned_by(Word& pin, const Words& source) {
+    return pin.is_idle_and_asymmetric() ? pin.pin(source) : pin.pin_portably(source);
+}
+
 template <class Cell>
 void check_cell() {
     Cell cell;
@@ -143,32 +148,32 @@ TEST_CASE("a pin names what it pinned until it is cleared") {
     const auto first = std::make_shared<const Value>(Value{1});
     const auto second = std::make_shared<const Value>(Value{2});
     static_cast<void>(publication.publish(first));
-    Word pin;
+    Word pin(publication);
     REQUIRE(pin.own() == nullptr);
     REQUIRE(pin.scan(publication) == nullptr);
-    REQUIRE(pin.pin(publication) == first.get());
+    REQUIRE(pinned_by(pin, publication) == first.get());
     static_cast<void>(publication.publish(second));
     REQUIRE(pin.own() == first.get());
     REQUIRE(pin.scan(publication) == first.get());
-    pin.clear();
+    pin.clear(publication);
     REQUIRE(pin.scan(publication) == nullptr);
-    REQUIRE(pin.pin(publication) == second.get());
-    pin.clear();
+    REQUIRE(pinned_by(pin, publication) == second.get());
+    pin.clear(publication);
 }
 
 TEST_CASE("a pin that was overtaken by a publication starts again") {
     for (const SyncPoint where : {SyncPoint::pin_loaded, SyncPoint::pin_stored}) {
         Words publication;
-        Word pin;
+        Word pin(publication);
         static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
         words = &publication;
         next_value = std::make_shared<const Value>(Value{2});
         HookPolicy::where = where;
         HookPolicy::what = [] { seen = words->publish(next_value); };
-        REQUIRE(pin.pin(publication) == next_value.get());
+        REQUIRE(pinned_by(pin, publication) == next_value.get());
         REQUIRE(pin.scan(publication) == next_value.get());
         REQUIRE(seen->number == 1);
-        pin.clear();
+        pin.clear(publication);
         seen = nullptr;
         next_value = nullptr;
     }
@@ -176,16 +181,16 @@ TEST_CASE("a pin that was overtaken by a publication starts again") {
 
 TEST_CASE("a slot is clear only after the hook of unpinning") {
     Words publication;
-    Word pin;
+    Word pin(publication);
     static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
     word = &pin;
     words = &publication;
     static bool named = false;
     named = false;
-    static_cast<void>(pin.pin(publication));
+    static_cast<void>(pinned_by(pin, publication));
     HookPolicy::where = SyncPoint::unpin;
     HookPolicy::what = [] { named = word->scan(*words) != nullptr; };
-    pin.clear();
+    pin.clear(publication);
     REQUIRE(named);
     REQUIRE(pin.scan(publication) == nullptr);
 }
@@ -194,14 +199,14 @@ TEST_CASE("between the two stores of a publication, loading waits and a pin sees
     Words publication;
     static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
     words = &publication;
-    Word pin;
+    Word pin(publication);
     word = &pin;
     static int pinned = 0;
     HookPolicy::where = SyncPoint::publish_between;
-    HookPolicy::what = [] { pinned = word->pin(*words)->number; };
+    HookPolicy::what = [] { pinned = pinned_by(*word, *words)->number; };
     static_cast<void>(publication.publish(std::make_shared<const Value>(Value{2})));
     REQUIRE(pinned == 2);
-    pin.clear();
+    pin.clear(publication);
 
     // A snapshot that loaded the old owner tries again when the raw pointer disagrees.
     HookPolicy::where = SyncPoint::snapshot_loaded;

@@ -16,46 +16,44 @@ namespace cowindex::detail {
 template <class Record, class Policy, class Core>
 struct ReaderSlot {
     ReaderSlot(Core& its_core, const Publication<Record, Policy>& its_source) noexcept
-        : source(&its_source), core(&its_core) {}
+        : word(its_source), source(&its_source),
+          special(its_source.fence().asymmetric() ? 0 : portable), core(&its_core) {}
 
     // Effect: pins the latest version, or repeats the outermost pin. *Progress* lock-free.
-    // Written so that no pin has to wait for what the one before has stored.
     [[nodiscard]] const Record* pin() noexcept {
-        if (const Record* outermost = word.own(); outermost != nullptr) [[unlikely]] {
-            nested += one_pin;
-            return outermost;
-        }
-        return word.pin(*source);
+        if (word.is_idle_and_asymmetric()) [[likely]]
+            return word.pin(*source);
+        return pin_specially();
     }
 
     // Returns true when the slot itself is to be given back: its reader is gone.
     [[nodiscard]] bool unpin() noexcept {
-        if (nested == 0) [[likely]] {
-            word.clear();
-            return false;
-        }
-        if (nested >= one_pin) {
-            nested -= one_pin;
-            return false;
-        }
+        if (special != 0) [[unlikely]]
+            return unpin_specially();
         word.clear();
-        return true;
+        return false;
     }
 
     // By the reader's end. Returns true when no view is left, so that the slot is to be given back;
     // otherwise the last view will do that.
     [[nodiscard]] bool leave() noexcept {
-        if (word.own() == nullptr) return true;
-        nested += reader_gone;
+        if (word.is_idle()) return true;
+        special |= reader_gone;
         return false;
     }
 
+    // By the registry, for the next reader.
+    void come_back() noexcept { special &= portable; }
+
+    // What makes this slot special, in one word that a plain unpin compares with zero: two flags,
+    // and the number of pins within the outermost. In the slot, because readers and views move.
     static constexpr std::size_t reader_gone = 1;
-    static constexpr std::size_t one_pin = 2;
+    static constexpr std::size_t portable = 2;
+    static constexpr std::size_t one_pin = 4;
 
     alignas(line_pair) PinWord<Record, Policy> word;
     const Publication<Record, Policy>* source;
-    std::size_t nested = 0; // pins within the outermost. Here, because readers and views move
+    std::size_t special;
     Core* core;
 
     // Guarded by the commit lock.
@@ -64,6 +62,22 @@ struct ReaderSlot {
     ReaderSlot* next_seen = nullptr;
     const Record* seen = nullptr; // what the last scan read: compared, never followed
     std::string label;
+
+  private:
+    COWINDEX_COLD const Record* pin_specially() noexcept {
+        if (word.is_idle()) return word.pin_portably(*source);
+        special += one_pin;
+        return word.own();
+    }
+
+    COWINDEX_COLD bool unpin_specially() noexcept {
+        if (special >= one_pin) {
+            special -= one_pin;
+            return false;
+        }
+        word.clear(*source);
+        return (special & reader_gone) != 0;
+    }
 };
 
 template <class Record, class Policy, class Core>
@@ -94,7 +108,7 @@ class PinRegistry {
     // Precondition: the slot is clear.
     void give_back(Slot* slot, Lock& lock) noexcept {
         std::string label; // freed after the lock
-        slot->nested = 0;
+        slot->come_back();
         Guard guard(lock);
         label.swap(slot->label);
         slot->next_free = std::exchange(free_, slot);

@@ -23,6 +23,7 @@
 #include <cowindex/detail/commit_lock.hpp>
 #include <cowindex/detail/shared_cell.hpp>
 #include <cowindex/policy.hpp>
+#include <cowindex/version.hpp>
 
 namespace cowindex::detail {
 
@@ -107,55 +108,89 @@ class PinWord {
   public:
     using Source = Publication<Record, Policy>;
 
+    // Idle is null where the fence is asymmetric, and this word's own address where it is not: so
+    // a pin learns from one comparison that nothing is pinned and that the fast way is sound.
+    explicit PinWord(const Source& source) noexcept : word_(idle(source)) {}
+
+    [[nodiscard]] bool is_idle_and_asymmetric() const noexcept { return mine() == nullptr; }
+    [[nodiscard]] bool is_idle() const noexcept {
+        return mine() == nullptr || mine() == own_address();
+    }
+
+    // What this reader has pinned, null when nothing. For the reader itself.
+    [[nodiscard]] const Record* own() const noexcept { return is_idle() ? nullptr : mine(); }
+
     // Effect: this word names the latest version, which cannot be freed until clear().
+    // Precondition: the fence is asymmetric.
     // *Progress* lock-free: repeats only if a version was published in between.
     [[nodiscard]] const Record* pin(const Source& source) noexcept {
         // (5) Acquire: pairs with (1).
         const Record* record = source.latest_.load(std::memory_order_acquire);
-        if (source.fence_.asymmetric()) [[likely]]
-            return settle<true>(source, record);
-        return settle<false>(source, record);
+        if (settle<true>(source, record)) [[likely]]
+            return record;
+        return pin_again<true>(source);
     }
 
-    // What this reader has pinned. For the reader itself.
-    [[nodiscard]] const Record* own() const noexcept {
-        return word_.load(std::memory_order_relaxed); // its own store
+    // The same with a symmetric fence.
+    [[nodiscard]] const Record* pin_portably(const Source& source) noexcept {
+        return pin_again<false>(source);
     }
 
-    void clear() noexcept {
-        Policy::sync_point(SyncPoint::unpin);
-        // (8) Release: pairs with (9); without it the shards could be freed before the last reads
-        // of them are done.
-        word_.store(nullptr, std::memory_order_release);
-    }
+    // Precondition: the fence is asymmetric.
+    void clear() noexcept { clear_to(nullptr); }
+    void clear(const Source& source) noexcept { clear_to(idle(source)); }
 
     // What the reader may be using. For the reclaimer, after the barrier: compare, never follow.
     [[nodiscard]] const Record* scan(const Source& source) const noexcept {
         // (9) Acquire: pairs with (6) and (8). (S)
-        return source.load(word_);
+        const Record* seen = source.load(word_);
+        return seen == own_address() ? nullptr : seen;
     }
 
   private:
+    // Stores `record` and looks again: true if it is still the latest, and so cannot be missed.
     template <bool Asymmetric>
-    [[nodiscard]] const Record* settle(const Source& source, const Record* record) noexcept {
-        for (;;) {
-            Policy::sync_point(SyncPoint::pin_loaded);
-            // (6) Release, not relaxed: the reclaimer that reads this value must see the reads made
-            // under the pin that this word held before as finished. Pairs with (9). (S)
-            word_.store(record, Asymmetric ? std::memory_order_release : std::memory_order_seq_cst);
-            AsymmetricFence::light();
-            Policy::sync_point(SyncPoint::pin_stored);
-            // (7) Acquire: pairs with (1). (S) If this still reads `record`, the store (6) came
-            // before the next publication, so whoever reclaims after that one sees it.
-            const Record* again = source.latest_.load(Asymmetric ? std::memory_order_acquire
-                                                                 : std::memory_order_seq_cst);
-            if (again == record) [[likely]]
-                return record;
-            record = again;
-        }
+    [[nodiscard]] bool settle(const Source& source, const Record* record) noexcept {
+        Policy::sync_point(SyncPoint::pin_loaded);
+        // (6) Release, not relaxed: the reclaimer that reads this value must see the reads made
+        // under the pin that this word held before as finished. Pairs with (9). (S)
+        word_.store(record, Asymmetric ? std::memory_order_release : std::memory_order_seq_cst);
+        AsymmetricFence::light();
+        Policy::sync_point(SyncPoint::pin_stored);
+        // (7) Acquire: pairs with (1). (S) If this still reads `record`, the store (6) came
+        // before the next publication, so whoever reclaims after that one sees it.
+        return source.latest_.load(Asymmetric ? std::memory_order_acquire
+                                              : std::memory_order_seq_cst) == record;
     }
 
-    std::atomic<const Record*> word_{nullptr};
+    // Kept out of the way of pin(), which is inlined wherever somebody reads.
+    template <bool Asymmetric>
+    [[nodiscard]] COWINDEX_COLD const Record* pin_again(const Source& source) noexcept {
+        const Record* record = nullptr;
+        do {
+            record = source.latest_.load(std::memory_order_acquire); // (5)
+        } while (!settle<Asymmetric>(source, record));
+        return record;
+    }
+
+    void clear_to(const Record* idle) noexcept {
+        Policy::sync_point(SyncPoint::unpin);
+        // (8) Release: pairs with (9); without it the shards could be freed before the last reads
+        // of them are done.
+        word_.store(idle, std::memory_order_release);
+    }
+
+    [[nodiscard]] const Record* mine() const noexcept {
+        return word_.load(std::memory_order_relaxed); // its own store
+    }
+    [[nodiscard]] const Record* own_address() const noexcept {
+        return reinterpret_cast<const Record*>(this);
+    }
+    [[nodiscard]] const Record* idle(const Source& source) const noexcept {
+        return source.fence().asymmetric() ? nullptr : own_address();
+    }
+
+    std::atomic<const Record*> word_;
 };
 
 // How far the last owners of a version record have come in letting go of it.

@@ -107,21 +107,24 @@ struct ShardTree {
 
     Node* root = nullptr; // null: no shard present
     unsigned height = 0;
-    unsigned inner_path_bits = 0; // height * inner_bits: saves every read a multiplication
-    ShardId size = 0;             // shards present
-    ShardId id_bound = 0;         // one past the largest id ever used; never falls
+    unsigned root_shift = leaf_only; // where the root's part of an id begins, less one
+    ShardId size = 0;                // shards present
+    ShardId id_bound = 0;            // one past the largest id ever used; never falls
 
     void set_height(unsigned levels) noexcept {
         height = levels;
-        inner_path_bits = levels * inner_bits;
+        root_shift = levels * inner_bits + leaf_only;
     }
+
+    // The shift at a level is 7 * level - 1, so this is that of the leaves.
+    static_assert(leaf_bits + 1 == inner_bits);
+    static constexpr unsigned leaf_only = ~0U;
 
     // Precondition: contains `id`.
     [[nodiscard]] Box* get(ShardId id) const noexcept {
-        static_assert(leaf_bits + 1 == inner_bits, "the shift at a level is 7 * level - 1");
         Node* node = root;
-        for (unsigned bits = inner_path_bits; bits > 0; bits -= inner_bits)
-            node = static_cast<Inner*>(node)->child[(id >> (bits - 1)) & (inner_width - 1)];
+        for (unsigned shift = root_shift; shift != leaf_only; shift -= inner_bits)
+            node = static_cast<Inner*>(node)->child[(id >> shift) & (inner_width - 1)];
         return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
     }
 
