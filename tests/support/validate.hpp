@@ -323,12 +323,17 @@ class Validation {
     }
 
     void check_garbage() {
-        const Listed garbage = list(chain_.garbage(), nullptr);
-        for (const Record* record : records_) {
-            if (record->stage == Stage::dropping) continue;
-            for (const void* object : garbage.objects)
-                if (reachable_[record].has(object)) fail("garbage is in use", record);
+        std::size_t bytes = 0;
+        for (std::size_t lane = 0; lane < cowindex::detail::GarbageLanes::lanes; ++lane) {
+            const Listed garbage = list(chain_.garbage().lane(lane), nullptr);
+            bytes += garbage.bytes;
+            for (const Record* record : records_) {
+                if (record->stage == Stage::dropping) continue;
+                for (const void* object : garbage.objects)
+                    if (reachable_[record].has(object)) fail("garbage is in use", record);
+            }
         }
+        if (bytes != chain_.garbage().bytes()) fail("the bytes of the garbage are wrong");
     }
 
     void check_stages() {

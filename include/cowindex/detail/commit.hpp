@@ -157,7 +157,8 @@ void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
     Policy::sync_point(SyncPoint::commit_published);
     // A destructor's commit reclaims nothing: destructors could nest without bound.
     if (previous != nullptr)
-        chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, retired);
+        chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, batch.lane,
+                         retired);
     trash.splice(retired);
 }
 
@@ -176,7 +177,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
         typename Chain::Limit limit{objects, drain_versions};
         chain_.settle(limit);
         chain_.revisit_dropped(drain_versions);
-        chain_.take_garbage(trash, objects, drain_bytes + 2 * batch.retired_bytes);
+        chain_.take_garbage(trash, batch.lane, objects, drain_bytes + 2 * batch.retired_bytes);
     }
     batch.commits.add_alone();
     batch.reclaimed.add_alone(trash.bytes());

@@ -274,6 +274,7 @@ class Core {
     Batch* idle_ = nullptr; // batches kept for the next writers
     std::size_t open_count_ = 0;
     std::size_t idle_count_ = 0;
+    std::size_t next_lane_ = 0;
     ActiveUpdate* updates_ = nullptr;
     std::size_t peak_bytes_ = 0;
     bool under_pressure_ = false; // past the soft limit, and on_pressure was called

@@ -43,6 +43,8 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
         batch->label.swap(label);
         move_base(*batch, chain_.latest());
         batch->previous = nullptr;
+        batch->lane = next_lane_;
+        next_lane_ = (next_lane_ + 1) % GarbageLanes::lanes;
         batch->next = std::exchange(open_, batch);
         if (batch->next != nullptr) batch->next->previous = batch;
         ++open_count_;
@@ -143,7 +145,7 @@ void Core<Shard, Policy>::close() noexcept {
     }
     if (chain_.latest()->owners.is_expired()) chain_.drop_latest();
     Trash trash;
-    chain_.take_garbage(trash, ~std::size_t{0}, ~std::size_t{0});
+    chain_.take_all_garbage(trash);
     free_garbage(trash, nullptr);
     if (survivors_.drop()) delete this;
 }
@@ -153,7 +155,7 @@ template <class Shard, class Policy>
 Core<Shard, Policy>::~Core() {
     while (chain_.latest() != nullptr) chain_.drop_latest();
     Trash trash;
-    chain_.take_garbage(trash, ~std::size_t{0}, ~std::size_t{0});
+    chain_.take_all_garbage(trash);
     free_garbage(trash, nullptr);
     while (Record* record = chain_.take_dropped()) free_record(record);
     while (Record* record = chain_.take_record()) free_record(record);

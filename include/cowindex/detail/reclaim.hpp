@@ -71,7 +71,7 @@ std::size_t Core<Shard, Policy>::reclaim() {
     {
         Guard guard(lock_);
         collect_unheld(guard);
-        chain_.take_garbage(trash, ~std::size_t{0}, ~std::size_t{0});
+        chain_.take_all_garbage(trash);
         unlinked_.add(trash.bytes());
         metrics_.record_turn({0, 0, 0, trash.bytes()});
     }

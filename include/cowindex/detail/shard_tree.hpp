@@ -26,6 +26,13 @@ inline constexpr unsigned max_height = 9; // 6 + 9 * 7 >= 64
 inline constexpr Version unborn = ~Version{0};
 inline constexpr Version last_version = unborn - 1;
 
+// A hint: the line at `address` will be read soon.
+inline void prefetch([[maybe_unused]] const void* address) noexcept {
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#endif
+}
+
 // What shards and tree nodes have in common: all that decides about their lifetimes.
 struct Object {
     Version birth = unborn;
@@ -135,6 +142,17 @@ struct ShardTree {
         for (unsigned level = height; level > 0 && node != nullptr; --level)
             node = static_cast<Inner*>(node)->child[child_index(id, level)];
         return node == nullptr ? nullptr : static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
+    }
+
+    // The leaf of the ids that follow those of the leaf of `id`; null where there is none.
+    [[nodiscard]] const Leaf<Shard>* leaf_behind(ShardId id) const noexcept {
+        id |= leaf_width - 1;
+        if (id >= id_bound - 1) return nullptr;
+        ++id;
+        const Node* node = root;
+        for (unsigned level = height; level > 0 && node != nullptr; --level)
+            node = static_cast<const Inner*>(node)->child[child_index(id, level)];
+        return static_cast<const Leaf<Shard>*>(node);
     }
 
     // Moves `id` to the first shard present at or after it and returns the leaf that holds it; null

@@ -22,10 +22,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
 #include <cowindex/detail/clock.hpp>
+#include <cowindex/detail/garbage.hpp>
 #include <cowindex/detail/version_record.hpp>
 
 namespace cowindex::detail {
@@ -57,18 +59,6 @@ class RecordQueue {
     std::size_t size_ = 0;
 };
 
-// What was unlinked and is to be freed without the lock.
-template <class Record>
-struct Garbage {
-    DeadList objects;
-    Record* records = nullptr;
-    std::size_t record_count = 0;
-
-    [[nodiscard]] std::size_t bytes() const noexcept {
-        return objects.bytes() + record_count * sizeof(Record);
-    }
-};
-
 template <class Shard, class Core>
 class VersionChain {
   public:
@@ -95,9 +85,11 @@ class VersionChain {
 
     // Effect: the version before the latest, which `owner` owned, waits to be let go. Where nobody
     // can hold it, it is dropped at once; objects that only it had stay in `retired`, as garbage of
-    // the caller. `unpinned` says that no reader holds any version.
-    void supersede(std::shared_ptr<const Record> owner, bool unpinned, DeadList& retired) noexcept {
+    // the caller. `unpinned` says that no reader holds any version; `lane` is the caller's.
+    void supersede(std::shared_ptr<const Record> owner, bool unpinned, std::size_t lane,
+                   DeadList& retired) noexcept {
         Record* record = latest_->older;
+        record->lane = static_cast<std::uint8_t>(lane);
         record->owner = std::move(owner);
         if (unpinned && superseded_.size() == 0 && record->older == nullptr && let_go(*record)) {
             unlink(record);
@@ -144,22 +136,15 @@ class VersionChain {
         return true;
     }
 
-    // Effect: moves garbage to the caller, up to about these bounds; the excess stays.
-    void take_garbage(Garbage<Record>& taken, std::size_t objects, std::size_t bytes) noexcept {
-        if (surplus_records_ != nullptr) {
-            taken.records = std::exchange(surplus_records_, nullptr);
-            taken.record_count = std::exchange(surplus_count_, 0);
-        }
-        if (garbage_.empty()) return;
-        if (garbage_.count() <= objects && garbage_.bytes() <= bytes) {
-            taken.objects.splice(garbage_);
-            return;
-        }
-        for (; objects > 0 && bytes > 0 && !garbage_.empty(); --objects) {
-            Object* object = garbage_.pop();
-            bytes -= std::min(bytes, object->bytes());
-            taken.objects.push(object);
-        }
+    // Effect: moves garbage to the caller, up to about these bounds, that of its lane first.
+    void take_garbage(Garbage<Record>& taken, std::size_t lane, std::size_t objects,
+                      std::size_t bytes) noexcept {
+        take_surplus(taken);
+        garbage_.take(taken.objects, lane, objects, bytes);
+    }
+    void take_all_garbage(Garbage<Record>& taken) noexcept {
+        take_surplus(taken);
+        garbage_.take_all(taken.objects);
     }
 
     // Effect: of the records whose control block was still in use when they were dropped, up to
@@ -203,7 +188,7 @@ class VersionChain {
     [[nodiscard]] bool idle() const noexcept {
         return length_ == 1 && garbage_.empty() && dropped_count() == 0;
     }
-    [[nodiscard]] const DeadList& garbage() const noexcept { return garbage_; }
+    [[nodiscard]] const GarbageLanes& garbage() const noexcept { return garbage_; }
     [[nodiscard]] LiveBytes live() const noexcept { return live_; }
     [[nodiscard]] std::size_t dead_bytes() const noexcept { return dead_bytes_; }
     [[nodiscard]] std::size_t dead_nodes_bytes() const noexcept { return dead_nodes_bytes_; }
@@ -261,6 +246,12 @@ class VersionChain {
   private:
     static constexpr std::size_t max_pooled_records = 64;
 
+    void take_surplus(Garbage<Record>& taken) noexcept {
+        if (surplus_records_ == nullptr) return;
+        taken.records = std::exchange(surplus_records_, nullptr);
+        taken.record_count = std::exchange(surplus_count_, 0);
+    }
+
     template <class IsPinned>
     void sort(Record* record, IsPinned& is_pinned) noexcept {
         const bool pinned = is_pinned(record);
@@ -314,7 +305,7 @@ class VersionChain {
         if (born_after_older(record, record.dead.min_birth())) {
             dead_bytes_ -= record.dead.bytes();
             dead_nodes_bytes_ -= record.dead.node_bytes();
-            garbage_.splice(record.dead);
+            garbage_.splice(record.lane, record.dead);
             --budget;
             return;
         }
@@ -323,7 +314,7 @@ class VersionChain {
             if (born_after_older(record, object->birth)) {
                 dead_bytes_ -= object->bytes();
                 if (object->is_node()) dead_nodes_bytes_ -= object->bytes();
-                garbage_.push(object);
+                garbage_.push(record.lane, object);
             } else {
                 record.older->dead.push(object);
             }
@@ -356,9 +347,9 @@ class VersionChain {
             for (std::size_t i = 0; i < leaf.extent; ++i)
                 if (leaf.child[i] != nullptr &&
                     (older == nullptr || leaf.child[i]->birth > older->version))
-                    garbage_.push(leaf.child[i]);
+                    garbage_.push(0, leaf.child[i]);
         }
-        garbage_.push(node);
+        garbage_.push(0, node);
     }
 
     Record* oldest_ = nullptr;
@@ -372,7 +363,7 @@ class VersionChain {
     Record* dropping_ = nullptr;
     RecordQueue<Record> dropped_;
 
-    DeadList garbage_;
+    GarbageLanes garbage_;
     Record* surplus_records_ = nullptr; // beyond what is pooled
     std::size_t surplus_count_ = 0;
     Record* pooled_ = nullptr;

@@ -349,6 +349,7 @@ class WriteBatch {
 
     // Guarded by the commit lock.
     Record* spare = nullptr; // for the next commit
+    std::size_t lane = 0;    // of its garbage
     std::string label;
     WriteBatch* next = nullptr; // the open writers, or the idle batches
     WriteBatch* previous = nullptr;

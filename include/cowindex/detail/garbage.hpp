@@ -1,0 +1,114 @@
+// Objects that nobody can reach any more, on their way to being freed.
+//
+// They wait in lanes, one for each writer as far as there are enough: what a writer has retired it
+// frees itself, so the memory that it clones into next is memory that its own processor used last.
+// With one list for all, two writers handed each other their shards to write over (a 4 KiB shard is
+// 64 lines to be fetched from the other core's cache).
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
+#include <cowindex/detail/dead_list.hpp>
+
+namespace cowindex::detail {
+
+// What was unlinked and is to be freed without the lock.
+template <class Record>
+struct Garbage {
+    DeadList objects;
+    Record* records = nullptr;
+    std::size_t record_count = 0;
+
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return objects.bytes() + record_count * sizeof(Record);
+    }
+};
+
+class GarbageLanes {
+  public:
+    static constexpr std::size_t lanes = 8;
+
+    void push(std::size_t lane, Object* object) noexcept {
+        bytes_ += object->bytes();
+        if (object->is_node()) node_bytes_ += object->bytes();
+        ++count_;
+        lane_[lane].push(object);
+    }
+
+    // Takes all of `list` in constant time.
+    void splice(std::size_t lane, DeadList& list) noexcept {
+        bytes_ += list.bytes();
+        node_bytes_ += list.node_bytes();
+        count_ += list.count();
+        lane_[lane].splice(list);
+    }
+
+    // Effect: moves garbage to `taken`, up to about these bounds: of this lane, and of the others
+    // where much has gathered or nobody comes for it.
+    void take(DeadList& taken, std::size_t lane, std::size_t objects, std::size_t bytes) noexcept {
+        if (empty()) return;
+        if (lane == last_taker_) {
+            ++turns_;
+        } else {
+            last_taker_ = lane;
+            turns_ = 0;
+        }
+        move(taken, lane, objects, bytes);
+        if (turns_ < abandoned_after && count_ <= much_objects && bytes_ <= much_bytes) return;
+        for (std::size_t other = 0; other < lanes && objects > 0 && bytes > 0; ++other)
+            move(taken, other, objects, bytes);
+    }
+
+    void take_all(DeadList& taken) noexcept {
+        for (DeadList& lane : lane_) taken.splice(lane);
+        bytes_ = node_bytes_ = count_ = 0;
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::size_t node_bytes() const noexcept { return node_bytes_; } // among them
+    [[nodiscard]] const DeadList& lane(std::size_t index) const noexcept { return lane_[index]; }
+
+  private:
+    static constexpr std::size_t much_objects = 256;
+    static constexpr std::size_t much_bytes = std::size_t{1} << 20;
+    // So many commits of one lane in a row say that the others have nobody who commits.
+    static constexpr std::size_t abandoned_after = 32;
+
+    void move(DeadList& taken, std::size_t lane, std::size_t& objects,
+              std::size_t& bytes) noexcept {
+        DeadList& list = lane_[lane];
+        if (list.empty()) return;
+        if (list.count() <= objects && list.bytes() <= bytes) {
+            objects -= list.count();
+            bytes -= list.bytes();
+            bytes_ -= list.bytes();
+            node_bytes_ -= list.node_bytes();
+            count_ -= list.count();
+            taken.splice(list);
+            return;
+        }
+        for (; objects > 0 && bytes > 0 && !list.empty(); --objects) {
+            Object* object = list.pop();
+            bytes -= std::min(bytes, object->bytes());
+            bytes_ -= object->bytes();
+            if (object->is_node()) node_bytes_ -= object->bytes();
+            --count_;
+            taken.push(object);
+        }
+    }
+
+    // Of all lanes together.
+    std::size_t bytes_ = 0;
+    std::size_t node_bytes_ = 0;
+    std::size_t count_ = 0;
+
+    std::size_t last_taker_ = 0;
+    std::size_t turns_ = 0; // in a row, by the last taker
+
+    std::array<DeadList, lanes> lane_;
+};
+
+} // namespace cowindex::detail

@@ -1,0 +1,164 @@
+#include <cowindex/detail/dead_list.hpp>
+#include <cowindex/detail/garbage.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using namespace cowindex::detail;
+using cowindex::Version;
+
+namespace {
+
+using Box = ShardBox<int>;
+
+std::unique_ptr<Box> make_box(Version birth, std::size_t bytes) {
+    auto box = std::make_unique<Box>([] { return 0; });
+    box->birth = birth;
+    box->set_bytes(bytes);
+    return box;
+}
+
+std::vector<const Object*> objects_of(const DeadList& list) {
+    std::vector<const Object*> all;
+    for (const Object* object = list.head(); object != nullptr; object = object->next)
+        all.push_back(object);
+    return all;
+}
+
+// Lanes with some boxes in them.
+struct Filled {
+    void fill(std::size_t lane, std::size_t count, std::size_t bytes) {
+        DeadList list;
+        for (std::size_t i = 0; i < count; ++i) {
+            boxes.push_back(make_box(1, bytes));
+            list.push(boxes.back().get());
+        }
+        garbage.splice(lane, list);
+        REQUIRE(list.empty());
+    }
+    std::size_t take(std::size_t lane, std::size_t objects, std::size_t bytes) {
+        DeadList taken;
+        garbage.take(taken, lane, objects, bytes);
+        return taken.count();
+    }
+
+    std::vector<std::unique_ptr<Box>> boxes;
+    GarbageLanes garbage;
+};
+
+constexpr std::size_t all = ~std::size_t{0};
+
+} // namespace
+
+TEST_CASE("a dead list counts what it holds") {
+    const auto old = make_box(3, 10);
+    const auto young = make_box(8, 20);
+    Leaf<int> leaf;
+    leaf.birth = 5;
+    DeadList list;
+    REQUIRE(list.empty());
+    REQUIRE(list.min_birth() == unborn);
+    list.push(young.get());
+    list.push(old.get());
+    list.push(&leaf);
+    REQUIRE(list.count() == 3);
+    REQUIRE(list.bytes() == 30 + sizeof(leaf));
+    REQUIRE(list.node_bytes() == sizeof(leaf));
+    REQUIRE(list.min_birth() == 3);
+
+    DeadList other;
+    const auto third = make_box(1, 5);
+    other.push(third.get());
+    list.splice(other);
+    REQUIRE(other.empty());
+    REQUIRE(other.bytes() == 0);
+    REQUIRE(list.count() == 4);
+    REQUIRE(list.min_birth() == 1);
+    REQUIRE(objects_of(list).size() == 4);
+
+    other.splice(list); // into an empty one
+    REQUIRE(list.empty());
+    REQUIRE(other.count() == 4);
+    REQUIRE(other.node_bytes() == sizeof(leaf));
+
+    std::set<const Object*> popped;
+    while (!other.empty()) popped.insert(other.pop());
+    REQUIRE(popped == std::set<const Object*>{old.get(), young.get(), &leaf, third.get()});
+    REQUIRE(other.bytes() == 0);
+    REQUIRE(other.node_bytes() == 0);
+    REQUIRE(other.min_birth() == unborn);
+    other.push(old.get()); // the end was forgotten
+    list.splice(other);
+    REQUIRE(objects_of(list) == std::vector<const Object*>{old.get()});
+    REQUIRE(list.detach() == old.get());
+    REQUIRE(list.empty());
+}
+
+TEST_CASE("a writer takes the garbage of its own lane, and leaves the others theirs") {
+    Filled filled;
+    filled.fill(1, 3, 10);
+    filled.fill(2, 5, 100);
+    REQUIRE(filled.garbage.bytes() == 530);
+    REQUIRE(filled.take(1, all, all) == 3);
+    REQUIRE(filled.garbage.bytes() == 500);
+    REQUIRE(filled.take(1, all, all) == 0);
+    REQUIRE(filled.take(2, 2, all) == 2);   // bounded in objects
+    REQUIRE(filled.take(2, all, 150) == 2); // and, about, in bytes
+    REQUIRE(filled.garbage.bytes() == 100);
+    REQUIRE(filled.take(2, all, all) == 1);
+    REQUIRE(filled.garbage.empty());
+    REQUIRE(filled.garbage.bytes() == 0);
+}
+
+TEST_CASE("nodes in the garbage are counted apart") {
+    Leaf<int> leaf;
+    GarbageLanes garbage;
+    const auto box = make_box(1, 10);
+    garbage.push(3, &leaf);
+    garbage.push(3, box.get());
+    REQUIRE(garbage.bytes() == sizeof(leaf) + 10);
+    REQUIRE(garbage.node_bytes() == sizeof(leaf));
+    DeadList taken;
+    garbage.take(taken, 3, 1, all);
+    REQUIRE(taken.head() == box.get());
+    REQUIRE(garbage.node_bytes() == sizeof(leaf));
+    garbage.take_all(taken);
+    REQUIRE(taken.count() == 2);
+    REQUIRE(garbage.empty());
+    REQUIRE(garbage.bytes() == 0);
+    REQUIRE(garbage.node_bytes() == 0);
+}
+
+TEST_CASE("garbage that nobody comes for is taken by whoever commits") {
+    Filled filled;
+    filled.fill(1, 4, 10);
+    int turns = 0;
+    while (filled.take(0, 1, all) == 0) {
+        ++turns;
+        REQUIRE(turns < 100);
+    }
+    REQUIRE(turns > 8); // not at once: its writer may be about to
+    REQUIRE(filled.take(0, 1, all) == 1);
+    REQUIRE(filled.take(5, 8, all) == 0); // a second writer: nobody is alone any more
+    for (turns = 0; !filled.garbage.empty(); ++turns) {
+        static_cast<void>(filled.take(0, 1, all));
+        REQUIRE(turns < 100);
+    }
+}
+
+TEST_CASE("where much has gathered in other lanes, every writer helps, within its bounds") {
+    Filled filled;
+    filled.fill(6, 1000, 1);
+    filled.fill(7, 2, std::size_t{8} << 20);
+    REQUIRE(filled.take(0, 10, all) == 10);
+    REQUIRE(filled.take(1, 10, 5) == 5);
+    DeadList taken;
+    filled.garbage.take_all(taken);
+    REQUIRE(taken.count() == 987);
+    filled.fill(7, 2, std::size_t{8} << 20);
+    REQUIRE(filled.take(1, all, all) == 2); // many bytes are much, too
+}
