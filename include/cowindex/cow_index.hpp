@@ -56,7 +56,7 @@ class CowIndex {
 
     /// Makes an index without shards.
     CowIndex() : CowIndex(Options{}) {}
-    explicit CowIndex(const Options& options) : core_(create(options, [](Core&, Batch&) {})) {}
+    explicit CowIndex(const Options& options) : core_(create(options, [](auto&) {})) {}
 
     /// Makes an index of `count` default-made shards, ids 0 to count - 1.
     explicit CowIndex(std::size_t count, const Options& options = {})
@@ -73,11 +73,7 @@ class CowIndex {
     template <class Factory>
         requires std::is_invocable_r_v<Shard, Factory&, ShardId>
     CowIndex(std::size_t count, Factory&& factory, const Options& options = {})
-        : core_(create(options, [&](Core& core, Batch& batch) {
-              for (ShardId id = 0; id < count; ++id)
-                  batch.insert(id, [&]() -> Shard { return factory(id); });
-              if (count > 0) core.reserve_id(count - 1);
-          })) {}
+        : core_(create(options, [&](auto& tree) { tree.fill(count, factory); })) {}
 
     /// Makes an index of these shards; shard i gets id i.
     explicit CowIndex(std::vector<Shard>&& shards, const Options& options = {})

@@ -117,25 +117,15 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
     }
 }
 
-// The section. Effect: what `built` holds is the latest version, and the batch is based on it; lets
-// go of the lock and frees some garbage. Precondition: the lock is held.
+// The section. Effect: what `built` holds is the latest version, and the batch is based on it. What
+// it replaced goes on the dead list of the version before, or is freed at once where nobody can
+// hold that one. Precondition: the lock is held. It is let go of.
 template <class Shard, class Policy>
 void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
                                   Guard<Lock>& guard) noexcept {
     const NodeCount nodes = built.own_count();
-    Trash trash;
-    publish(batch, built, trash.objects);
-    finish_commit(batch, guard, nodes, trash);
-}
-
-// Effect: what `built` holds is the latest version, and the batch is based on it. What it replaced
-// is in `trash` where nobody can hold the version before, else on that version's dead list.
-template <class Shard, class Policy>
-void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
-                                  DeadList& trash) noexcept {
     Record* const record = std::exchange(batch.spare, nullptr);
-    const Record* const previous = chain_.latest();
-    record->version = previous == nullptr ? settings_.first_version : previous->version + 1;
+    record->version = chain_.latest()->version + 1;
     record->tree = built.tree();
 
     DeadList retired;
@@ -156,10 +146,11 @@ void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
     Owner superseded = publication_.publish(make_owner(*record));
     Policy::sync_point(SyncPoint::commit_published);
     // A destructor's commit reclaims nothing: destructors could nest without bound.
-    if (previous != nullptr)
-        chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, batch.lane,
-                         retired);
-    trash.splice(retired);
+    chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, batch.lane,
+                     retired);
+    Trash trash;
+    trash.objects.splice(retired);
+    finish_commit(batch, guard, nodes, trash);
 }
 
 // Effect: frees `trash` and a bounded amount of what earlier commits have retired. Lets go of the

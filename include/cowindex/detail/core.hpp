@@ -68,7 +68,8 @@ class Core {
         Ticket ticket{};
     };
 
-    // Makes an index whose first version holds what `fill(batch)` inserts. The caller is its user.
+    // Makes an index whose first version holds what `fill(InitialTree&)` builds. The caller is its
+    // user.
     template <class Fill>
     [[nodiscard]] static Core* create(const Settings& settings, Fill&& fill);
 
@@ -244,7 +245,6 @@ class Core {
     [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids,
                                                  Guard<Lock>& guard);
     void publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
-    void publish(Batch& batch, typename Batch::Builder& built, DeadList& trash) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
     void fold_tallies(Batch& batch) noexcept;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cowindex/detail/core.hpp>
+#include <cowindex/detail/initial_tree.hpp>
 
 namespace cowindex::detail {
 
@@ -13,15 +14,16 @@ Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&
         void operator()(Core* core) const noexcept { delete core; }
     };
     std::unique_ptr<Core, Delete> core(new Core(settings));
-    Batch batch(settings.allocator, core->metrics_, settings.time_every);
-    fill(*core, batch);
-    batch.measure();
-    batch.spare = core->new_record();
-    Trash nothing;
-    core->publish(batch, batch.builder, nothing.objects);
-    core->move_base(batch, nullptr);
+    InitialTree<Shard, Policy> initial(settings.allocator, settings.first_version);
+    fill(initial);
+    Record* const record = core->new_record();
+    const typename Chain::LiveBytes born{initial.shard_bytes(), initial.node_bytes()};
+    record->version = settings.first_version;
+    record->tree = initial.release();
+    core->sequence_ = record->tree.id_bound;
+    core->chain_.append(record, {}, born);
+    static_cast<void>(core->publication_.publish(make_owner(*record)));
     core->peak_bytes_ = core->chain_.total_bytes();
-    batch.forget_edits({});
     return core.release();
 }
 

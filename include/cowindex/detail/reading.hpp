@@ -21,42 +21,55 @@ struct Item {
 
 namespace detail {
 
-// Walks the shards present in id order.
+// Walks the shards present in id order, child by child, and fetches the next leaf while it is in
+// one; past the last shard it points nowhere.
 template <class Shard>
 class TreeCursor {
   public:
     TreeCursor() = default;
     TreeCursor(const ShardTree<Shard>& tree, ShardId first, ShardId end) noexcept
-        : tree_(&tree), id_(first), end_(end) {
-        settle();
+        : tree_(&tree), end_(end) {
+        settle(first);
     }
 
-    [[nodiscard]] ShardId id() const noexcept { return id_; }
-    [[nodiscard]] const Shard& shard() const noexcept {
-        return leaf_->child[leaf_index(id_)]->shard;
+    [[nodiscard]] ShardId id() const noexcept {
+        return leaf_end_id_ - static_cast<ShardId>(leaf_end_ - child_);
     }
+    [[nodiscard]] const Shard& shard() const noexcept { return (*child_)->shard; }
 
     void advance() noexcept {
-        ++id_;
-        const std::size_t index = leaf_index(id_);
-        // Usually the next child of the same leaf.
-        if (index != 0 && id_ < end_ && leaf_->child[index] != nullptr) return;
-        settle();
+        ++child_;
+        if (child_ == leaf_end_ || *child_ == nullptr) [[unlikely]]
+            settle(id());
     }
 
     friend bool operator==(const TreeCursor& a, const TreeCursor& b) noexcept {
-        return a.id_ == b.id_;
+        return a.child_ == b.child_;
     }
 
   private:
-    void settle() noexcept {
-        leaf_ = id_ < end_ ? tree_->seek(id_) : nullptr;
-        if (leaf_ == nullptr || id_ >= end_) id_ = end_;
+    using Child = ShardBox<Shard>* const*;
+
+    // Effect: points to the first shard at or after `id`.
+    void settle(ShardId id) noexcept {
+        const Leaf<Shard>* leaf = id < end_ ? tree_->seek(id) : nullptr;
+        if (leaf == nullptr || id >= end_) {
+            child_ = leaf_end_ = nullptr;
+            leaf_end_id_ = end_;
+            return;
+        }
+        child_ = leaf->child + leaf_index(id);
+        const ShardId left = std::min<ShardId>(leaf_width - leaf_index(id), end_ - id);
+        leaf_end_ = child_ + left;
+        leaf_end_id_ = id + left;
+        if (const Leaf<Shard>* next = tree_->leaf_behind(id); next != nullptr)
+            prefetch(next->child, sizeof(next->child));
     }
 
+    Child child_ = nullptr;
+    Child leaf_end_ = nullptr; // of the leaf, or of the range
+    ShardId leaf_end_id_ = 0;
     const ShardTree<Shard>* tree_ = nullptr;
-    const Leaf<Shard>* leaf_ = nullptr;
-    ShardId id_ = 0;
     ShardId end_ = 0;
 };
 

@@ -26,10 +26,12 @@ inline constexpr unsigned max_height = 9; // 6 + 9 * 7 >= 64
 inline constexpr Version unborn = ~Version{0};
 inline constexpr Version last_version = unborn - 1;
 
-// A hint: the line at `address` will be read soon.
-inline void prefetch([[maybe_unused]] const void* address) noexcept {
+// A hint: the lines of these bytes will be read soon.
+inline void prefetch([[maybe_unused]] const void* begin,
+                     [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(__GNUC__)
-    __builtin_prefetch(address);
+    for (std::size_t offset = 0; offset < bytes; offset += 64)
+        __builtin_prefetch(static_cast<const char*>(begin) + offset);
 #endif
 }
 

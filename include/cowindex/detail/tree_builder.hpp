@@ -55,7 +55,8 @@ class TreeBuilder {
         for (unsigned level = tree_.height; node != nullptr; --level) {
             path.node[level] = node;
             // Both will be copied; fetched now, they arrive while the shard itself does.
-            if (level <= 1 && tree_.height >= prefetch_height) prefetch_node(*node, level);
+            if (level <= 1 && tree_.height >= prefetch_height)
+                prefetch(node, level == 0 ? sizeof(Leaf<Shard>) : sizeof(Inner));
             if (level == 0) return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
             node = static_cast<Inner*>(node)->child[child_index(id, level)];
         }
@@ -176,12 +177,6 @@ class TreeBuilder {
   private:
     // Trees lower than this fit into the nearer caches.
     static constexpr unsigned prefetch_height = 2;
-
-    static void prefetch_node(const Node& node, unsigned level) noexcept {
-        const auto* bytes = reinterpret_cast<const char*>(&node);
-        const std::size_t size = level == 0 ? sizeof(Leaf<Shard>) : sizeof(Inner);
-        for (std::size_t offset = 0; offset < size; offset += 64) prefetch(bytes + offset);
-    }
 
     // Where a tree must grow for `id`, the new root's first child leads to the old root; the path
     // to `id` leaves it at the topmost level, and every level below is new.

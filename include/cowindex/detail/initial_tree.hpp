@@ -1,0 +1,111 @@
+// The tree of an index's first version, built in one pass: nobody sees it before it is complete.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include <cowindex/detail/object_store.hpp>
+#include <cowindex/detail/shard_tree.hpp>
+#include <cowindex/version.hpp>
+
+namespace cowindex::detail {
+
+template <class Shard, class Policy>
+class InitialTree {
+  public:
+    using Allocator = typename Policy::Allocator;
+    using Tree = ShardTree<Shard>;
+
+    InitialTree(const Allocator& allocator, Version birth) : allocator_(allocator), birth_(birth) {}
+    InitialTree(const InitialTree&) = delete;
+    InitialTree& operator=(const InitialTree&) = delete;
+    ~InitialTree() {
+        if (tree_.root != nullptr) destroy(tree_.root);
+    }
+
+    // Effect: ids 0 to count - 1 map to what make(id) returns. Precondition: the tree is empty.
+    // On failure, what was built is freed with this object.
+    template <class Make>
+    void fill(ShardId count, Make&& make) {
+        if (count == 0) return;
+        tree_.set_height(height_for(count - 1));
+        tree_.id_bound = count;
+        fill(tree_.root, tree_.height, 0, make);
+    }
+
+    // Hands over the tree. The caller frees it from now on.
+    [[nodiscard]] Tree release() noexcept { return std::exchange(tree_, {}); }
+
+    [[nodiscard]] std::size_t shard_bytes() const noexcept { return shard_bytes_; }
+    [[nodiscard]] std::size_t node_bytes() const noexcept { return node_bytes_; }
+
+  private:
+    // Effect: `link` leads to the node at `level` whose ids begin with `first`, and all below it.
+    // A node is linked before it is filled, so that nothing is lost if something throws.
+    template <class Make>
+    void fill(Node*& link, unsigned level, ShardId first, Make& make) {
+        if (level == 0) {
+            auto* leaf = begin(link, make_object<Leaf<Shard>>(allocator_), level);
+            const ShardId here = std::min<ShardId>(leaf_width, tree_.id_bound - first);
+            for (ShardId i = 0; i < here; ++i) {
+                leaf->child[i] = make_box(first + i, make);
+                leaf->used = leaf->extent = static_cast<std::uint16_t>(i + 1);
+            }
+            return;
+        }
+        auto* inner = begin(link, make_object<Inner>(allocator_), level);
+        const unsigned span_bits = leaf_bits + inner_bits * (level - 1);
+        for (std::size_t i = 0; i < inner_width; ++i) {
+            const ShardId below = first + (ShardId{i} << span_bits);
+            if (below >= tree_.id_bound) break;
+            inner->used = inner->extent = static_cast<std::uint16_t>(i + 1);
+            fill(inner->child[i], level - 1, below, make);
+        }
+    }
+
+    template <class AnyNode>
+    AnyNode* begin(Node*& link, AnyNode* node, unsigned level) noexcept {
+        node->level = static_cast<std::uint16_t>(level);
+        node->birth = birth_;
+        node_bytes_ += node->bytes();
+        link = node;
+        return node;
+    }
+
+    template <class Make>
+    ShardBox<Shard>* make_box(ShardId id, Make& make) {
+        auto* box = make_object<ShardBox<Shard>>(allocator_, [&]() -> Shard { return make(id); });
+        try {
+            box->set_bytes(Policy::bytes(box->shard) + box_overhead<Shard>);
+        } catch (...) {
+            destroy_object(allocator_, box);
+            throw;
+        }
+        box->birth = birth_;
+        shard_bytes_ += box->bytes();
+        ++tree_.size;
+        return box;
+    }
+
+    void destroy(Node* node) noexcept {
+        const FreeingShards freeing;
+        if (node->level == 0) {
+            auto* leaf = static_cast<Leaf<Shard>*>(node);
+            for (std::size_t i = 0; i < leaf->used; ++i) destroy_object(allocator_, leaf->child[i]);
+        } else {
+            auto* inner = static_cast<Inner*>(node);
+            for (std::size_t i = 0; i < inner->used; ++i)
+                if (inner->child[i] != nullptr) destroy(inner->child[i]);
+        }
+        destroy_node<Shard>(allocator_, node);
+    }
+
+    Allocator allocator_;
+    Version birth_;
+    Tree tree_;
+    std::size_t shard_bytes_ = 0;
+    std::size_t node_bytes_ = 0;
+};
+
+} // namespace cowindex::detail

@@ -1,0 +1,113 @@
+#include <cowindex/detail/initial_tree.hpp>
+
+#include <cstddef>
+#include <stdexcept>
+#include <vector>
+
+#include "support/catch.hpp"
+#include <cowindex/policy.hpp>
+
+using namespace cowindex::detail;
+using cowindex::ShardId;
+
+namespace {
+
+int alive = 0;
+
+// Counts itself, and says how large it is.
+struct Shard {
+    explicit Shard(ShardId its_id) : id(its_id) { ++alive; }
+    Shard(const Shard&) = delete;
+    Shard& operator=(const Shard&) = delete;
+    ~Shard() { --alive; }
+    std::size_t memory_usage() const {
+        if (id == unmeasurable) throw std::runtime_error("no size");
+        return 100 + id % 3;
+    }
+
+    static inline ShardId unmeasurable = ~ShardId{0};
+    ShardId id;
+};
+
+using Policy = cowindex::DefaultPolicy<Shard>;
+using Initial = InitialTree<Shard, Policy>;
+constexpr auto make = [](ShardId id) { return Shard(id); };
+constexpr ShardId first_inner = leaf_width * inner_width;
+
+// Walks a tree, frees it, and returns the bytes of its nodes.
+std::size_t check_and_free(Node* node, unsigned level, std::vector<ShardId>& ids) {
+    REQUIRE(node->level == level);
+    REQUIRE(node->birth == 7);
+    REQUIRE(node->used == node->extent);
+    std::size_t bytes = node->bytes();
+    for (std::size_t i = 0; i < node->used; ++i)
+        if (level > 0) {
+            bytes += check_and_free(static_cast<Inner*>(node)->child[i], level - 1, ids);
+        } else {
+            auto* box = static_cast<Leaf<Shard>*>(node)->child[i];
+            REQUIRE(box->birth == 7);
+            REQUIRE(box->bytes() == sizeof(*box) + 100 + box->shard.id % 3);
+            ids.push_back(box->shard.id);
+            destroy_object(Policy::Allocator(), box);
+        }
+    destroy_node<Shard>(Policy::Allocator(), node);
+    return bytes;
+}
+
+} // namespace
+
+TEST_CASE("an initial tree maps each id to the shard that was made for it") {
+    for (const ShardId count : {ShardId{1}, ShardId{leaf_width}, ShardId{leaf_width + 1},
+                                first_inner, first_inner + 1, first_inner * 3 + 5}) {
+        Initial initial({}, 7);
+        initial.fill(count, make);
+        REQUIRE(alive == static_cast<int>(count));
+        const std::size_t node_bytes = initial.node_bytes();
+        std::size_t shard_bytes = 0;
+        const auto tree = initial.release();
+        REQUIRE(tree.size == count);
+        REQUIRE(tree.id_bound == count);
+        REQUIRE(tree.height == height_for(count - 1));
+        for (ShardId id = 0; id < count; ++id) {
+            REQUIRE(tree.get(id)->shard.id == id);
+            shard_bytes += tree.get(id)->bytes();
+        }
+        REQUIRE(initial.shard_bytes() == shard_bytes);
+        std::vector<ShardId> ids;
+        REQUIRE(check_and_free(tree.root, tree.height, ids) == node_bytes);
+        REQUIRE(ids.size() == count);
+        REQUIRE(alive == 0);
+    }
+}
+
+TEST_CASE("an initial tree of nothing is empty") {
+    Initial initial({}, 7);
+    initial.fill(0, make);
+    const auto tree = initial.release();
+    REQUIRE(tree.root == nullptr);
+    REQUIRE(tree.size == 0);
+    REQUIRE(tree.id_bound == 0);
+}
+
+TEST_CASE("a shard that cannot be made or measured leaves nothing behind") {
+    for (const ShardId failing : {ShardId{0}, ShardId{63}, ShardId{64}, first_inner + 9}) {
+        {
+            Initial initial({}, 7);
+            REQUIRE_THROWS_AS(initial.fill(first_inner + 10,
+                                           [&](ShardId id) {
+                                               if (id == failing) throw std::bad_alloc();
+                                               return Shard(id);
+                                           }),
+                              std::bad_alloc);
+            REQUIRE(alive == static_cast<int>(failing));
+        }
+        REQUIRE(alive == 0);
+        Shard::unmeasurable = failing;
+        {
+            Initial initial({}, 7);
+            REQUIRE_THROWS_AS(initial.fill(first_inner + 10, make), std::runtime_error);
+        }
+        REQUIRE(alive == 0);
+        Shard::unmeasurable = ~ShardId{0};
+    }
+}
