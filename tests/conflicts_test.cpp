@@ -387,3 +387,29 @@ TEST_CASE("a large batch on an outdated base lets go of the lock, whatever becom
         REQUIRE(writer.try_commit().status() == cowindex::CommitStatus::conflict);
     }
 }
+
+namespace {
+
+struct PatientPolicy : cowindex::DefaultPolicy<int> {
+    static inline std::vector<int> waits;
+    static void back_off(int tries) noexcept { waits.push_back(tries); }
+};
+
+} // namespace
+
+TEST_CASE("an update that loses backs off as its policy says, once for each try") {
+    cowindex::CowIndex<int, PatientPolicy> index(2);
+    auto rival = index.writer();
+    int calls = 0;
+    index.update([&](auto& writer) {
+        writer.edit(1) += 10;
+        if (++calls == 4) return;
+        rival.edit(1) += 1;
+        rival.commit();
+    });
+    REQUIRE(index.snapshot()[1] == 13);
+    REQUIRE(PatientPolicy::waits == std::vector<int>{1, 2, 3});
+    REQUIRE(index.metrics().retries == 3);
+    index.edit(0, [](int& value) { ++value; }); // without a conflict there is nothing to wait for
+    REQUIRE(PatientPolicy::waits.size() == 3);
+}

@@ -1,11 +1,13 @@
 // What a user may change about an index without changing the library.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 namespace cowindex {
 
@@ -83,6 +85,17 @@ struct DefaultPolicy {
     /// running thread of the process: at least and at most so many, in between as its price asks.
     static constexpr std::size_t barrier_min_versions = 32;
     static constexpr std::size_t barrier_max_versions = 256;
+
+    /// Called by an `update()` that has lost `tries` times in a row, and by commits that give way
+    /// to one (with 2 and more), holding nothing. Threads that fight for one shard keep fetching it
+    /// from each other's caches; one that stays away for a moment lets the others commit many
+    /// times. Fibers bring their own. May return at once; must not throw.
+    static void back_off(int tries) noexcept {
+        if (tries < 2)
+            std::this_thread::yield();
+        else
+            std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
 
     /// Hook for deterministic schedulers; compiles to nothing. Must not throw.
     static void sync_point(SyncPoint) noexcept {}

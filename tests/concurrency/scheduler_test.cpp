@@ -58,10 +58,11 @@ TEST_CASE("updates that keep losing are let through") {
     const test::OneProcessor one_processor;
     test::Scheduler scheduler(3);
     constexpr std::uint64_t runs = 500;
-    // Three tries without a ticket; then those who had given way before may still be on their way,
-    // and older tickets come first. A run in which the machine pauses longer than others are
-    // patient may take more.
-    constexpr int enough = 3 + 1 + 2 + 2;
+    // Some tries without a ticket; then those who had given way before may still be on their way,
+    // and older tickets come first. A run in which others lose
+    // patience may take more.
+    constexpr int enough =
+        cowindex::detail::TicketLine<test::ScheduledPolicy>::free_tries + 1 + 2 + 2;
     std::uint64_t more = 0;
     for (std::uint64_t seed = 0; seed < runs; ++seed) {
         test::World world("starve", seed, scheduler);

@@ -186,6 +186,9 @@ struct ScheduledPolicy : cowindex::DefaultPolicy<Account> {
         Verdict::expect(Scheduler::held() == 0, "a shard is measured under a lock");
         return DefaultPolicy::bytes(account);
     }
+    static void back_off(int) noexcept {
+        Verdict::expect(Scheduler::held() == 0, "a thread backs off under a lock");
+    }
     static void sync_point(cowindex::SyncPoint point) noexcept {
         using cowindex::SyncPoint;
         // A second look at the publication waits for the committer between its two stores.

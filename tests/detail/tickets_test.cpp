@@ -1,5 +1,6 @@
 #include <cowindex/detail/tickets.hpp>
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -21,6 +22,8 @@ struct TicketPolicy {
         ++waits;
         if (on_wait != nullptr) std::exchange(on_wait, nullptr)();
     }
+    static void back_off(int tries) noexcept { longest = std::max(longest, tries); }
+    static inline int longest = 0;
 };
 
 struct Change {
@@ -125,6 +128,7 @@ TEST_CASE("patience ends") {
     Ticket ticket;
     f.tickets.stand(ticket, {1}, false, f.lock);
     f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock); // returns
-    REQUIRE(TicketPolicy::waits > 0);
+    REQUIRE(TicketPolicy::waits == Line::patience);
+    REQUIRE(TicketPolicy::longest > Line::patience);
     f.tickets.leave(ticket, f.lock);
 }

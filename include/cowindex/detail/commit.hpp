@@ -251,6 +251,7 @@ void Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int
     metrics_.record_retry();
     if (tries >= TicketLine<Policy>::free_tries)
         tickets_.stand(update.ticket, batch.changes.touched(), batch.changes.requires_all(), lock_);
+    Policy::back_off(tries);
 }
 
 // Effect: moves the batch's tallies into the index's collector. Until then metrics() adds them.

@@ -8,9 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -41,9 +39,10 @@ class TicketLine {
   public:
     using Lock = CommitLock<typename Policy::Mutex>;
 
-    // How often an update may lose before it takes a ticket, and how long others then wait.
-    static constexpr int free_tries = 3;
-    static constexpr std::chrono::microseconds patience{2000};
+    // How often an update may lose before it takes a ticket, and how often others then back off
+    // (some milliseconds together).
+    static constexpr int free_tries = 8;
+    static constexpr int patience = 32;
 
     // Effect: `ticket` stands in line, from the first call on, for these shards (ascending).
     void stand(Ticket& ticket, std::vector<ShardId> shards, bool every_shard, Lock& lock) {
@@ -72,10 +71,9 @@ class TicketLine {
     template <class Changes>
     void give_way(const Changes& changes, const Ticket* mine, Lock& lock) {
         if (waiting_ == 0) return;
-        const auto deadline = std::chrono::steady_clock::now() + patience;
-        while (must_wait(changes, mine, lock) && std::chrono::steady_clock::now() < deadline) {
+        for (int turns = 0; turns < patience && must_wait(changes, mine, lock); ++turns) {
             Policy::sync_point(SyncPoint::ticket_wait);
-            std::this_thread::yield();
+            Policy::back_off(turns + 2);
         }
     }
 
