@@ -401,6 +401,11 @@ std::vector<Scenario> scenarios() {
 
     add("snapshot", [](Fixture& f) { static_cast<void>(f.index->snapshot().size()); });
     add("snapshot of a view", [](Fixture& f) { static_cast<void>(f.view->snapshot().size()); });
+    add("a labelled snapshot", [](Fixture& f) {
+        const auto first = f.index->snapshot("a label that does not fit into the string itself");
+        const auto copy = first;
+        const auto second = f.view->snapshot("another that does not fit into the string itself");
+    });
     add("share", [](Fixture& f) { static_cast<void>(f.snapshot->share(1)); });
     add("reader", [](Fixture& f) { static_cast<void>(f.index->reader()); });
     add("several labelled readers", [](Fixture& f) {

@@ -73,10 +73,11 @@ struct MemoryBudget {
 /// One version that is no longer the latest and that somebody still holds.
 struct PinInfo {
     Version version = 0;
-    std::size_t holders = 0;         ///< pinned readers, snapshots and open writers
-    std::vector<std::string> labels; ///< of the holders that have one
-    std::chrono::nanoseconds age{};  ///< time since it stopped being the latest
-    std::size_t retained_bytes = 0;  ///< exactly what would be freed if it alone were let go
+    std::size_t holders = 0; ///< pinned readers, snapshots and open writers
+    std::vector<std::string>
+        labels; ///< of the holders that have one; copies of a snapshot share one
+    std::chrono::nanoseconds age{}; ///< time since it stopped being the latest
+    std::size_t retained_bytes = 0; ///< exactly what would be freed if it alone were let go
 };
 
 } // namespace cowindex

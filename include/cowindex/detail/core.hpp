@@ -25,6 +25,7 @@
 #include <cowindex/detail/object_store.hpp>
 #include <cowindex/detail/pin_registry.hpp>
 #include <cowindex/detail/publication.hpp>
+#include <cowindex/detail/snapshot_label.hpp>
 #include <cowindex/detail/tickets.hpp>
 #include <cowindex/detail/version_chain.hpp>
 #include <cowindex/detail/write_batch.hpp>
@@ -98,6 +99,14 @@ class Core {
         // Superseded, so its owner has come back from the publication; pinned, so it was not let
         // go.
         return pinned->owner;
+    }
+
+    // `owner` under a name. An empty label is none.
+    [[nodiscard]] Owner labelled(Owner owner, std::string label) {
+        if (label.empty()) return owner;
+        const auto named =
+            std::make_shared<SnapshotLabel<Owner, Lock>>(std::move(owner), std::move(label), lock_);
+        return Owner(named, named->record());
     }
 
     [[nodiscard]] Slot* claim_slot(std::string label) {

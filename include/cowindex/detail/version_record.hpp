@@ -12,6 +12,7 @@
 #include <cowindex/cow_metrics.hpp>
 #include <cowindex/detail/publication.hpp>
 #include <cowindex/detail/shard_tree.hpp>
+#include <cowindex/detail/snapshot_label.hpp>
 
 namespace cowindex::detail {
 
@@ -105,6 +106,7 @@ struct VersionRecord {
     VersionRecord* next = nullptr;              // the queue of its stage, or the pool
     std::shared_ptr<const VersionRecord> owner; // from when it stops being the latest
     std::size_t writers = 0;                    // open writers based on it
+    mutable LabelLink* labels = nullptr;        // of the snapshots that have one
     Stage stage = Stage::latest;
     std::chrono::nanoseconds superseded_at{};
     DeadList dead; // present in this version, absent from the next
