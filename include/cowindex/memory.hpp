@@ -57,7 +57,10 @@ class PressureCallback {
 };
 
 /// How much memory an index may hold: live, retained and reclaimable bytes together, with the edits
-/// that are being committed. The first content is not checked.
+/// that are being committed. What a commit sets free at once does not count against it: a full
+/// index can still be changed, as long as nobody else holds the version that is replaced. The first
+/// content is not checked; above its limit, an index lets through only commits after which it holds
+/// less than before.
 struct MemoryBudget {
     static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 

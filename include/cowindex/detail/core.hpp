@@ -239,19 +239,23 @@ class Core {
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
 
     // budget.hpp
+    struct Needed {
+        std::size_t at_most; // while both what the commit adds and what it sets free are there
+        std::size_t after;   // when what nobody can hold any more is freed
+    };
     void make_room(Batch& batch);
-    [[nodiscard]] bool fits(const Batch& batch) const noexcept {
-        return !settings_.has_budget() || needed_bytes(batch) <= settings_.budget.hard_bytes;
-    }
-    [[nodiscard]] std::size_t needed_bytes(const Batch& batch) const noexcept {
-        const std::size_t most = chain_.total_bytes() + batch.uncommitted_bytes() + sizeof(Record);
-        return most - std::min(most, batch.room_expected);
-    }
-    [[nodiscard]] bool only_batch_holds_latest(const Batch& batch);
+    [[nodiscard]] bool fits(Batch& batch, std::size_t node_bytes);
+    [[nodiscard]] bool tries_again(Batch& batch, CommitOutcome outcome, int& tries);
+    [[nodiscard]] Needed needed_bytes(const Batch& batch, std::size_t node_bytes);
+    [[nodiscard]] std::size_t set_free_by(const Batch& batch);
 
     // commit.hpp
+    [[nodiscard]] CommitOutcome commit_section(Batch& batch, std::vector<ShardId>& ids,
+                                               bool limited);
     [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids,
                                                  Guard<Lock>& guard);
+    [[nodiscard]] CommitOutcome publish_if_fits(Batch& batch, typename Batch::Builder& built,
+                                                Guard<Lock>& guard);
     void publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
     void publish(Batch& batch, typename Batch::Builder& built, DeadList& trash) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
