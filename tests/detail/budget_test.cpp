@@ -301,7 +301,8 @@ struct Restless {
         if (index == nullptr || commits_left == 0) return;
         --commits_left;
         deepest = std::max(deepest, ++depth);
-        index->update([](auto& writer) { writer.emplace(0); });
+        // The first leaves something to reclaim to the second.
+        for (int i = 0; i < 2; ++i) index->update([](auto& writer) { writer.emplace(0); });
         --depth;
     }
 };
