@@ -40,6 +40,9 @@ struct TestAccess; // the library's own tests look inside
 
 template <class Shard, class Policy>
 class Core {
+    static_assert(Policy::barrier_min_versions <= Policy::barrier_max_versions,
+                  "cowindex: Policy::barrier_min_versions is above barrier_max_versions");
+
   public:
     using Allocator = typename Policy::Allocator;
     using Record = VersionRecord<Shard, Core>;
