@@ -1,14 +1,18 @@
 // Every allocation and every call of user code fails once, in every public function: the index, its
 // other users and the gauges are then as before, the same writer goes on, and nothing leaks.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <utility>
 #include <vector>
 
 #include <cowindex/cowindex.hpp>
+#include <cowindex/prometheus.hpp>
+#include <cowindex/stream.hpp>
 
 #include "support/catch.hpp"
 #include "support/counting_allocator.hpp"
@@ -60,8 +64,9 @@ constexpr std::size_t initial_count = 200; // four leaves below one inner node
 
 // An index in use: versions held in each way, and two open writers.
 struct Fixture {
-    Fixture() {
+    explicit Fixture(const cowindex::MemoryBudget& budget = {}) {
         options.allocator = test::CountingAllocator<std::byte>(account);
+        options.budget = budget;
         index.emplace(
             initial_count, [](ShardId id) { return Fragile(static_cast<int>(id)); }, options);
         snapshot = index->snapshot();
@@ -152,6 +157,7 @@ struct Scenario {
     Step prepare;
     Step act;
     bool changes_index = false; // it commits through others before it fails
+    cowindex::MemoryBudget budget{};
 };
 
 // What a scenario may try to change, and has not changed before.
@@ -198,7 +204,7 @@ bool run(const Scenario& scenario, std::uint64_t k, bool for_ever, Verdict& verd
     bool fired = false;
     {
         const char* problem = nullptr;
-        Fixture f;
+        Fixture f(scenario.budget);
         if (scenario.prepare) scenario.prepare(f);
         {
             const Observation before(f);
@@ -225,6 +231,7 @@ bool run(const Scenario& scenario, std::uint64_t k, bool for_ever, Verdict& verd
                 try {
                     scenario.act(f);
                 } catch (const cowindex::ConflictError&) {
+                } catch (const cowindex::MemoryBudgetError&) {
                 }
             }
         }
@@ -253,12 +260,35 @@ bool run(const Scenario& scenario, std::uint64_t k, bool for_ever, Verdict& verd
     return fired;
 }
 
+// What the index of a fixture holds in the sense of the budget.
+std::size_t bytes_held() {
+    const Fixture f;
+    const auto memory = f.index->memory_usage();
+    return memory.live_bytes + memory.retained_bytes + memory.reclaimable_bytes;
+}
+
+cowindex::MemoryBudget soft_budget() {
+    cowindex::MemoryBudget budget;
+    budget.soft_bytes = bytes_held() + 3000;
+    budget.on_pressure = [](const cowindex::MemoryStats&) { Faults::call(); };
+    return budget;
+}
+cowindex::MemoryBudget hard_budget() {
+    cowindex::MemoryBudget budget;
+    budget.hard_bytes = bytes_held() + 3000;
+    return budget;
+}
+// More than there is room for.
+void edit_sixty(Fixture& f) {
+    for (ShardId id = 104; id < 164; ++id) f.writer->edit(id).value = 1;
+}
+
 void conflict_with_writer(Fixture& f) { f.index->replace(5, Fragile(5005)); }
 
 std::vector<Scenario> scenarios() {
     std::vector<Scenario> all;
     const auto add = [&](const char* name, Step act, Step prepare = {}, bool changes = false) {
-        all.push_back({name, std::move(prepare), std::move(act), changes});
+        all.push_back({name, std::move(prepare), std::move(act), changes, {}});
     };
 
     add("edit", [](Fixture& f) { f.writer->edit(30).value = 1030; });
@@ -401,6 +431,11 @@ std::vector<Scenario> scenarios() {
 
     add("snapshot", [](Fixture& f) { static_cast<void>(f.index->snapshot().size()); });
     add("snapshot of a view", [](Fixture& f) { static_cast<void>(f.view->snapshot().size()); });
+    add("a labelled snapshot", [](Fixture& f) {
+        const auto first = f.index->snapshot("a label that does not fit into the string itself");
+        const auto copy = first;
+        const auto second = f.view->snapshot("another that does not fit into the string itself");
+    });
     add("share", [](Fixture& f) { static_cast<void>(f.snapshot->share(1)); });
     add("reader", [](Fixture& f) { static_cast<void>(f.index->reader()); });
     add("several labelled readers", [](Fixture& f) {
@@ -425,6 +460,64 @@ std::vector<Scenario> scenarios() {
     add("metrics", [](Fixture& f) { static_cast<void>(f.index->metrics()); });
     add("reclaim", [](Fixture& f) { f.index->reclaim(); });
     add("active_readers", [](Fixture& f) { static_cast<void>(f.index->active_readers()); });
+    using namespace std::chrono_literals;
+    add("wait_for_version", [](Fixture& f) {
+        static_cast<void>(f.index->wait_for_version(0, 0s));
+        static_cast<void>(f.index->wait_for_version(1000, 0s));
+    });
+    add("wait_for_newer", [](Fixture& f) {
+        static_cast<void>(f.reader->wait_for_newer(0, 0s));
+        static_cast<void>(f.reader->wait_for_newer(1000, 0s));
+    });
+    add("diff", [](Fixture& f) {
+        if (cowindex::diff(*f.snapshot, f.index->snapshot()).size() < 2) throw test::Failure();
+    });
+    // A stream keeps what it catches to itself unless it is told otherwise.
+    add("metrics as text", [](Fixture& f) {
+        std::ostringstream out;
+        out.exceptions(std::ios::badbit);
+        out << f.index->metrics() << f.index->memory_usage();
+    });
+    add("metrics for Prometheus", [](Fixture& f) {
+        std::ostringstream out;
+        out.exceptions(std::ios::badbit);
+        cowindex::write_prometheus(out, f.index->metrics(),
+                                   {{"index", "a long name \n of an index"}});
+    });
+
+    const auto commit_for = [](Fixture& f) { f.writer->commit_for(0s); };
+    const cowindex::MemoryBudget soft = soft_budget();
+    const cowindex::MemoryBudget hard = hard_budget();
+    const auto limited = [&](const char* name, const cowindex::MemoryBudget& budget, Step act,
+                             Step prepare = {}) {
+        all.push_back({name, std::move(prepare), std::move(act), false, budget});
+    };
+    limited("commit past the soft limit", soft, commit, edit_sixty);
+    limited("commit_for past the soft limit", soft, commit_for, edit_sixty);
+    limited("commit past the soft limit by replay", soft, commit, [](Fixture& f) {
+        edit_sixty(f);
+        f.other->commit();
+    });
+    limited("update past the soft limit", soft, [](Fixture& f) {
+        f.index->update([](Index::Writer& writer) {
+            for (ShardId id = 104; id < 164; ++id) writer.edit(id).value = 1;
+        });
+    });
+    limited("commit within the hard limit", hard, commit);
+    limited("commit_for within the hard limit", hard, commit_for);
+    limited("commit above the hard limit", hard, commit, edit_sixty);
+    limited("try_commit above the hard limit", hard, try_commit, edit_sixty);
+    limited("commit_for above the hard limit", hard, commit_for, edit_sixty);
+    limited("commit above the hard limit by replay", hard, commit, [](Fixture& f) {
+        edit_sixty(f);
+        f.other->commit();
+    });
+    limited("update above the hard limit", hard, [](Fixture& f) {
+        f.index->update([](Index::Writer& writer) {
+            for (ShardId id = 104; id < 164; ++id) writer.edit(id).value = 1;
+        });
+    });
+
     add("copy of a handle", [](Fixture& f) { static_cast<void>(Index(*f.index)); });
     return all;
 }
@@ -454,6 +547,20 @@ TEST_CASE("after any failure everything is as before and the same writer goes on
     }
     WARN("points at which something was made to fail: " << points);
     REQUIRE(points > 300);
+}
+
+TEST_CASE("the budgets that are made to fail are crossed") {
+    Fixture above(hard_budget());
+    edit_sixty(above);
+    REQUIRE(above.writer->try_commit().status() == cowindex::CommitStatus::over_budget);
+    int calls = 0;
+    cowindex::MemoryBudget budget = soft_budget();
+    budget.on_pressure = [&](const cowindex::MemoryStats&) { ++calls; };
+    Fixture past(budget);
+    REQUIRE(calls == 0);
+    edit_sixty(past);
+    past.writer->commit();
+    REQUIRE(calls == 1);
 }
 
 TEST_CASE("a constructor that fails leaves nothing behind") {

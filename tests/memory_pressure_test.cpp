@@ -95,6 +95,30 @@ TEST_CASE("a slow reader holds the one version it reads, a leaked one likewise")
     }
 }
 
+TEST_CASE("a leaked labelled snapshot is named, whatever copy of it was leaked") {
+    Index index(100, Shard(shard_bytes));
+    std::vector<cowindex::Snapshot<Shard>> cache;
+    {
+        const auto snapshot = index.snapshot("cache of last week's report");
+        cache.push_back(snapshot);
+    }
+    for (int round = 0; round < 50; ++round)
+        for (ShardId id = 0; id < 100; ++id) rewrite(index, id);
+    index.reclaim();
+    const auto pins = index.pins();
+    REQUIRE(pins.size() == 1);
+    REQUIRE(pins[0].version == 0);
+    REQUIRE(pins[0].holders == 1);
+    REQUIRE(pins[0].labels == std::vector<std::string>{"cache of last week's report"});
+    REQUIRE(pins[0].retained_bytes == index.memory_usage().retained_bytes);
+    REQUIRE(pins[0].retained_bytes > 100 * shard_bytes);
+    REQUIRE(pins[0].retained_bytes < 2 * 100 * shard_bytes);
+    cache.clear();
+    REQUIRE(index.reclaim() > 100 * shard_bytes);
+    REQUIRE(index.memory_usage().retained_bytes == 0);
+    REQUIRE(index.pins().empty());
+}
+
 TEST_CASE("a huge batch is published whole and leaves nothing behind") {
     Index index(50000, Shard(10));
     const std::size_t before = index.memory_usage().live_bytes;

@@ -1,8 +1,24 @@
 #include <cowindex/memory.hpp>
 
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include <cowindex/cowindex.hpp>
 
 #include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
+
+namespace {
+
+// Exact for any string: what is on the heap is left out of both accounts.
+struct Policy : cowindex::DefaultPolicy<std::string> {
+    using Allocator = test::CountingAllocator<std::byte>;
+    static std::size_t bytes(const std::string&) { return sizeof(std::string); }
+};
+
+} // namespace
 
 TEST_CASE("the total is the sum of what is allocated, each byte once") {
     cowindex::MemoryStats stats;
@@ -62,4 +78,51 @@ TEST_CASE("each byte is accounted for by its reason") {
     REQUIRE(after.live_bytes == at_first.live_bytes);
     REQUIRE(after.peak_bytes >= held.total_bytes());
     REQUIRE(after.peak_bytes >= at_first.peak_bytes);
+}
+
+TEST_CASE("a pin's retained bytes are what is freed when it alone goes") {
+    using Index = cowindex::CowIndex<std::string, Policy>;
+    test::AllocationAccount account;
+    cowindex::Options<Policy> options;
+    options.allocator = test::CountingAllocator<std::byte>(account);
+    Index index(300, std::string(), options);
+    const auto allocated = [&] { // for anything but reuse
+        index.reclaim();
+        const auto stats = index.memory_usage();
+        REQUIRE(stats.total_bytes() == account.live_bytes);
+        REQUIRE(stats.reclaimable_bytes == 0);
+        return account.live_bytes - stats.pooled_bytes;
+    };
+    std::vector<Index::Snapshot> held;
+    std::uint64_t random = 88172645463325252U;
+    const auto below = [&](std::size_t bound) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        return static_cast<std::size_t>(random % bound);
+    };
+    std::size_t let_go = 0;
+    for (int step = 0; step < 2000; ++step) {
+        switch (below(4)) {
+        case 0: held.push_back(index.snapshot(below(2) == 0 ? "labelled" : "")); break;
+        case 1:
+            index.update([&](auto& writer) {
+                for (std::size_t i = below(5); i > 0; --i) writer.edit(below(300)) += 'x';
+            });
+            break;
+        case 2: index.replace(below(300), std::string()); break;
+        default:
+            if (held.empty()) break;
+            const std::size_t i = below(held.size());
+            const cowindex::Version version = held[i].version();
+            std::size_t expected = 0; // shared with another holder, or the latest: nothing
+            for (const auto& pin : index.pins())
+                if (pin.version == version && pin.holders == 1) expected = pin.retained_bytes;
+            const std::size_t before = allocated();
+            held.erase(held.begin() + static_cast<std::ptrdiff_t>(i));
+            REQUIRE(before - allocated() == expected);
+            if (expected > 0) ++let_go;
+        }
+    }
+    REQUIRE(let_go > 100);
 }

@@ -67,8 +67,9 @@ TEST_CASE("commit_for waits for room and gives up in time, with the writer as it
     index.update([](Index::Writer& writer) {
         for (cowindex::ShardId id = 0; id < 4; ++id) rewrite(writer, id, 10 * kilobyte);
     });
-    auto writer = index.writer();
-    for (cowindex::ShardId id = 0; id < 4; ++id) rewrite(writer, id, 10 * kilobyte);
+    auto writer = index.writer(); // of other shards, which the snapshot holds too
+    for (cowindex::ShardId id = 4; id < 8; ++id) rewrite(writer, id, 10 * kilobyte);
+    REQUIRE_THROWS_AS(writer.commit_for(0ms), MemoryBudgetError);
     REQUIRE_THROWS_AS(writer.commit_for(1ms), MemoryBudgetError);
     REQUIRE(writer.modified_count() == 4);
     std::thread letting_go([&] { held = {}; });

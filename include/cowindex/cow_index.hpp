@@ -99,6 +99,14 @@ class CowIndex {
     /// `Reader`. *Allocation* none.
     [[nodiscard]] Snapshot snapshot() const { return Snapshot(core().latest()); }
 
+    /// As `snapshot()`, with a name in `pins()` for as long as it, or a copy of it, or a pointer
+    /// from its `share()` lives; they have one entry together. For snapshots that are kept: making
+    /// it, and letting go of its last copy, takes the commit lock. *Exceptions*, *Allocation* those
+    /// of keeping the label.
+    [[nodiscard]] Snapshot snapshot(std::string label) const {
+        return Snapshot(core().labelled(core().latest(), std::move(label)));
+    }
+
     /// *Returns* a reader for one thread. `label` names it in `pins()`. Makes or reuses a slot,
     /// under the commit lock: make it once, not for each read.
     [[nodiscard]] Reader reader(std::string label = {}) const {

@@ -57,7 +57,10 @@ class PressureCallback {
 };
 
 /// How much memory an index may hold: live, retained and reclaimable bytes together, with the edits
-/// that are being committed. The first content is not checked.
+/// that are being committed. What a commit sets free at once does not count against it: a full
+/// index can still be changed, as long as nobody else holds the version that is replaced. The first
+/// content is not checked; above its limit, an index lets through only commits after which it holds
+/// less than before.
 struct MemoryBudget {
     static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
@@ -73,10 +76,11 @@ struct MemoryBudget {
 /// One version that is no longer the latest and that somebody still holds.
 struct PinInfo {
     Version version = 0;
-    std::size_t holders = 0;         ///< pinned readers, snapshots and open writers
-    std::vector<std::string> labels; ///< of the holders that have one
-    std::chrono::nanoseconds age{};  ///< time since it stopped being the latest
-    std::size_t retained_bytes = 0;  ///< exactly what would be freed if it alone were let go
+    std::size_t holders = 0; ///< pinned readers, snapshots and open writers
+    std::vector<std::string>
+        labels; ///< of the holders that have one; copies of a snapshot share one
+    std::chrono::nanoseconds age{}; ///< time since it stopped being the latest
+    std::size_t retained_bytes = 0; ///< exactly what would be freed if it alone were let go
 };
 
 } // namespace cowindex

@@ -33,6 +33,7 @@ enum class SyncPoint : std::uint8_t {
     teardown_survivor,  ///< a record died in a closed index
     owner_released,     ///< a record's last owner is gone, its memory is about to be given up
     ticket_wait,        ///< a committer gives way to an update that waits longer
+    room_wait,          ///< a committer without room gives way to those who hold a version briefly
 };
 
 /// Everything an index asks of its surroundings. Derive, hide what should differ, and pass the

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <string>
 #include <utility>
 
 #include <cowindex/detail/core.hpp>
@@ -44,6 +45,14 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     /// is publishing. *Allocation* none.
     [[nodiscard]] Snapshot<Shard, Policy> snapshot() const {
         Snapshot<Shard, Policy> owned(slot_->core->promote(record_));
+        Policy::sync_point(SyncPoint::promote_owned);
+        return owned;
+    }
+
+    /// As `snapshot()`, with a name in `pins()`; see `CowIndex::snapshot(label)`.
+    [[nodiscard]] Snapshot<Shard, Policy> snapshot(std::string label) const {
+        Core& core = *slot_->core;
+        Snapshot<Shard, Policy> owned(core.labelled(core.promote(record_), std::move(label)));
         Policy::sync_point(SyncPoint::promote_owned);
         return owned;
     }

@@ -19,7 +19,7 @@ struct SnapshotPair; // diff.hpp compares the trees
 /// `ShardReading` (size, id_bound, contains, operator[], at, find, iteration, items, range).
 ///
 /// Made by `CowIndex::snapshot()` or `View::snapshot()`; a default-made or moved-from one is empty.
-/// Outlives the index if need be.
+/// Outlives the index if need be. A copy keeps the label, if there is one.
 ///
 /// *Thread safety* any number of threads may read one snapshot; copying it is a read. *Complexity*
 /// copying and dropping: constant. Dropping never destroys a shard, unless the index is gone and

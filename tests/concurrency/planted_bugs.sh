@@ -121,7 +121,7 @@ edit detail/commit.hpp '!registry_.anyone() && !freeing_shards' '!freeing_shards
 demand_found
 
 plant ahead_of_the_section 'many_changes'
-edit detail/commit.hpp 'if (ahead.has_value() && latest == ahead->onto.record) {' 'if (ahead.has_value()) {'
+edit detail/commit.hpp 'if (ahead.has_value() && latest == ahead->onto.record)' 'if (ahead.has_value())'
 demand_found
 
 plant lock_kept 'many_changes'
@@ -157,6 +157,18 @@ demand_found
 
 plant no_survivors 'teardown'
 edit detail/lifetime.hpp 'if (survivors_.drop()) delete this;' 'static_cast<void>(survivors_.drop()); delete this;'
+demand_found
+
+plant budget_overlooks_readers 'budget'
+edit detail/budget.hpp 'if (pinned) return 0;' ''
+demand_found
+
+plant budget_overlooks_writers 'budget'
+edit detail/budget.hpp 'base->writers != 1 || freeing_shards' 'freeing_shards'
+demand_found
+
+plant budget_refuses_at_a_glance 'budget_at_a_glance'
+edit detail/budget.hpp 'int enough = 8;' 'int enough = 0;'
 demand_found
 
 wait

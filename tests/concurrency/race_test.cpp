@@ -2,6 +2,7 @@
 /// from every side, readers that live as long as their threads, and many updates of one hot shard.
 #include <atomic>
 #include <barrier>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -19,6 +20,7 @@
 
 namespace {
 
+using cowindex::Version;
 using test::Ledger;
 using test::LedgerIndex;
 using test::Random;
@@ -54,6 +56,33 @@ struct Operation {
 
 const Operation operations[] = {
     {"snapshot", [](Side& side) { side.held = side.index.snapshot(); }},
+    {"labelled snapshot",
+     [](Side& side) {
+         const Reading guard;
+         side.held = side.index.snapshot("kept");
+         const Snapshot copy = side.held;
+         static_cast<void>(side.reader.pin().snapshot("dropped at once"));
+     }},
+    {"diff",
+     [](Side& side) {
+         const Snapshot older = side.index.snapshot();
+         const auto differ = cowindex::diff(older, side.index.snapshot());
+         static_cast<void>(differ.size());
+     }},
+    {"wait",
+     [](Side& side) {
+         const Version seen = side.index.version();
+         Trouble::expect(side.index.wait_for_version(seen, std::chrono::hours(1)),
+                         "what was seen is waited for");
+         if (side.reader.wait_for_newer(seen, std::chrono::microseconds(20)))
+             Trouble::expect(side.reader.pin().version() > seen, "nothing newer after the wait");
+     }},
+    {"commit_for",
+     [](Side& side) {
+         Writer writer = side.index.writer();
+         writer.append(Ledger(1));
+         writer.commit_for(std::chrono::hours(1));
+     }},
     {"read snapshot",
      [](Side& side) {
          const Reading guard;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "world.hpp"
@@ -531,6 +532,146 @@ inline void looking_in(World& world) {
     world.settle(std::move(index));
 }
 
+/// What one commit of one shard in a small index adds to it at most: the copy, its leaf, a record.
+inline std::size_t bytes_of_commit() {
+    static const std::size_t bytes = [] {
+        Index index(2, [](ShardId) { return Account(0); });
+        Writer writer = index.writer();
+        writer.edit(0).add(1);
+        return writer.memory_overhead() +
+               sizeof(cowindex::detail::Core<Account, ScheduledPolicy>::Record);
+    }();
+    return bytes;
+}
+
+/// Two committers have room for little more than what they hold, while a reader pins and unpins.
+/// Nothing is lost, the limit holds, and a commit that waits for the reader succeeds in the end.
+inline void budget(World& world) {
+    const std::size_t first_bytes =
+        Index(2, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
+    const std::size_t limit = first_bytes + (1 + world.random.below(2)) * bytes_of_commit();
+    int calls = 0;
+    cowindex::Options<ScheduledPolicy> options;
+    options.budget.hard_bytes = limit;
+    options.budget.soft_bytes = limit - world.random.below(2) * bytes_of_commit() / 2;
+    options.budget.on_pressure = [&](const cowindex::MemoryStats& stats) {
+        Verdict::expect(Scheduler::held() == 0, "on_pressure is called under a lock");
+        Verdict::expect(stats.live_bytes > 0, "on_pressure is told nothing");
+        Scheduler::point();
+        ++calls;
+    };
+    Index index = world.make(2, false, options);
+    // Only the reader looks: in the middle of a pin its slot names what it may not hold in the end.
+    const auto within = [&] {
+        const auto stats = index.memory_usage();
+        if (stats.live_bytes + stats.retained_bytes > limit)
+            Verdict::fail("the index holds " +
+                          std::to_string(stats.live_bytes + stats.retained_bytes) +
+                          " bytes, more than the limit of " + std::to_string(limit));
+    };
+    int committing = 2;
+    const auto committer = [&](ShardId id) {
+        for (int i = 0; i < 2; ++i) {
+            Writer writer = index.writer();
+            writer.edit(id).add(7);
+            for (;;) {
+                const auto result = writer.try_commit();
+                if (result) {
+                    world.committed(result.version(), {{Change::add, id, 7}});
+                    break;
+                }
+                Verdict::expect(result.status() == cowindex::CommitStatus::over_budget,
+                                "writers of different shards conflict");
+                Verdict::expect_equal(writer.modified_count(), 1, "the edits of a refused writer");
+                Scheduler::spin(); // as commit_for() sleeps
+            }
+        }
+        --committing;
+    };
+    world.run({[&] { committer(0); }, [&] { committer(1); },
+               [&] {
+                   Eyes eyes(world);
+                   Reader reader = index.reader("slow");
+                   for (int i = 0; i < 3; ++i) {
+                       const View view = eyes.pin(reader);
+                       within();
+                       world.read(view);
+                       within();
+                   }
+                   within();
+               }});
+    // Four commits cross the soft limit four times at most.
+    Verdict::expect(calls <= 4, "on_pressure is called more than once for a crossing");
+    static_cast<void>(index.reclaim());
+    within();
+    world.settle(std::move(index));
+}
+
+/// The same with one committer and threads that take snapshots and ask for the version: nobody
+/// holds anything for long, so no commit is refused.
+inline void budget_at_a_glance(World& world) {
+    const std::size_t first_bytes =
+        Index(2, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
+    cowindex::Options<ScheduledPolicy> options;
+    options.budget.hard_bytes = first_bytes; // full
+    Index index = world.make(2, false, options);
+    std::optional<Reader> idle; // holds nothing, but has what was replaced wait for a look at it
+    if (world.random.coin()) idle.emplace(index.reader());
+    world.run({[&] {
+                   for (int i = 0; i < 3; ++i) world.deposit(index, 0, 1);
+               },
+               [&] {
+                   Eyes eyes(world);
+                   for (int i = 0; i < 2; ++i) {
+                       Eyes::drop(eyes.snapshot(index));
+                       eyes.version(index);
+                   }
+               }});
+    static_cast<void>(index.reclaim()); // a glance may have lasted longer than the last commit
+    const auto stats = index.memory_usage();
+    Verdict::expect(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes <=
+                        options.budget.hard_bytes,
+                    "the index is left above its limit");
+    idle.reset();
+    world.settle(std::move(index));
+}
+
+/// Labelled snapshots come and go, the last of them after the index.
+inline void labels(World& world) {
+    std::optional<Index> index(world.make(1));
+    std::optional<Snapshot> first(index->snapshot("first"));
+    std::optional<Snapshot> copy(*first);
+    world.deposit(*index, 0, 1);
+    std::optional<Reader> reader(index->reader());
+    std::optional<Index> handle(*index);
+    world.run({[&] {
+                   world.read(*first);
+                   Eyes::drop(*std::move(first));
+                   first.reset();
+                   Snapshot second = index->snapshot("second");
+                   world.read(second);
+                   Snapshot third = reader->pin().snapshot("third");
+                   reader.reset();
+                   Eyes::drop(std::move(second));
+                   index.reset();
+                   world.read(third);
+               },
+               [&] {
+                   world.deposit(*handle, 0, 1);
+                   for (const auto& pin : handle->pins())
+                       Verdict::expect(pin.labels.size() <= 3, "a label is listed twice");
+                   static_cast<void>(handle->reclaim());
+                   handle.reset();
+               },
+               [&] {
+                   Scheduler::point();
+                   const Snapshot last = std::move(*copy);
+                   copy.reset();
+                   world.read(last);
+               }});
+    world.settle_gone();
+}
+
 } // namespace test::scenarios
 
 namespace test {
@@ -558,6 +699,9 @@ inline constexpr Scenario all_scenarios[] = {
     {"required_shards", scenarios::required_shards},
     {"shape_changes", scenarios::shape_changes},
     {"looking_in", scenarios::looking_in},
+    {"budget", scenarios::budget},
+    {"budget_at_a_glance", scenarios::budget_at_a_glance},
+    {"labels", scenarios::labels},
 };
 
 } // namespace test

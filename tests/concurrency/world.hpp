@@ -195,7 +195,7 @@ struct ScheduledPolicy : cowindex::DefaultPolicy<Account> {
         static thread_local bool looked = false;
         const bool again = point == SyncPoint::snapshot_loaded && looked;
         looked = point == SyncPoint::snapshot_loaded;
-        if (again || point == SyncPoint::ticket_wait)
+        if (again || point == SyncPoint::ticket_wait || point == SyncPoint::room_wait)
             Scheduler::spin();
         else
             Scheduler::point();
@@ -229,8 +229,8 @@ class World {
     static constexpr std::int64_t start_money = 100;
 
     /// An index of `count` accounts in one leaf and, if `far`, one far away in another.
-    Index make(std::size_t count, bool far = false) {
-        Index index(count, [](ShardId) { return Account(start_money); });
+    Index make(std::size_t count, bool far = false, const Index::Options& options = {}) {
+        Index index(count, [](ShardId) { return Account(start_money); }, options);
         for (ShardId id = 0; id < count; ++id) first_[id] = start_money;
         if (far) {
             Writer writer = index.writer();

@@ -1,5 +1,6 @@
 #include <cowindex/detail/budget.hpp>
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -160,6 +161,166 @@ TEST_CASE("what the callback throws passes through, and nothing is published") {
     REQUIRE(thrown);
     REQUIRE(test::validate(index) == "");
     writer.commit(); // once for each crossing: the next commit is not asked about
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("an index that begins above its limit can be made smaller, and nothing else") {
+    for (const bool idle_reader : {false, true}) {
+        MemoryBudget budget;
+        budget.hard_bytes = bytes_at_first() - 10000;
+        Index index = limited(budget);
+        std::optional<Index::Reader> reader;
+        if (idle_reader) reader.emplace(index.reader());
+        REQUIRE_THROWS_AS(index.edit(0, [](Block& block) { block.value = 1; }), MemoryBudgetError);
+        REQUIRE_THROWS_AS(index.append(Block()), MemoryBudgetError);
+        REQUIRE(index.version() == 0);
+
+        ShardId erased = 0;
+        while (index.memory_usage().live_bytes > budget.hard_bytes) {
+            const std::size_t before = index.memory_usage().live_bytes;
+            index.erase(erased++);
+            const MemoryStats after = index.memory_usage();
+            REQUIRE(after.live_bytes < before);
+            REQUIRE(after.retained_bytes + after.reclaimable_bytes == 0); // freed at once
+        }
+        REQUIRE(erased > 5);
+        REQUIRE(erased < 15);
+        for (int i = 0; i < 10; ++i) index.edit(60, [](Block& block) { ++block.value; });
+        REQUIRE(index.snapshot()[60].value == 10);
+        REQUIRE_THROWS_AS(
+            [&] {
+                for (int i = 0; i < 3; ++i) index.append(Block());
+            }(),
+            MemoryBudgetError);
+        REQUIRE(index.memory_usage().live_bytes <= budget.hard_bytes);
+        REQUIRE(test::validate(index) == "");
+    }
+}
+
+TEST_CASE("above the limit, an erasure that frees nothing yet is refused until it would") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() - 10000;
+    Index index = limited(budget);
+    std::optional<Index::Snapshot> held(index.snapshot("backup"));
+    auto writer = index.writer();
+    writer.erase(1);
+    REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+    held.reset();
+    REQUIRE(writer.commit() == 1);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("the oldest version held is named with its snapshot's label") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() + 2500;
+    Index index = limited(budget);
+    const auto held = index.snapshot("last week's backup");
+    index.edit(0, [](Block& block) { block.value = 1; });
+    REQUIRE_THROWS_WITH(index.edit(1, [](Block& block) { block.value = 1; }),
+                        test::contains_text("'last week's backup'"));
+}
+
+TEST_CASE("a commit is refused for what others hold, not for what it sets free itself") {
+    MemoryBudget budget;
+    SECTION("an old version is held, but not what was written since") {
+        budget.hard_bytes = bytes_at_first() + 6000;
+        Index index = limited(budget);
+        const auto held = index.snapshot();
+        auto writer = index.writer();
+        for (int i = 1; i < 100; ++i) {
+            writer.edit(0).value = i;
+            writer.edit(1).value = i;
+            writer.commit();
+            REQUIRE(index.memory_usage().retained_bytes < 6000);
+        }
+        REQUIRE(held[0].value == 0);
+        REQUIRE_THROWS_AS(
+            [&] {
+                for (ShardId id = 2; id < 5; ++id)
+                    index.edit(id, [](Block& block) { block.value = 1; });
+            }(),
+            MemoryBudgetError);
+        REQUIRE(index.memory_usage().total_bytes() > budget.hard_bytes - 3000);
+        REQUIRE(test::validate(index) == "");
+    }
+    SECTION("the writer itself holds the old version") {
+        budget.hard_bytes = bytes_at_first() + 4000;
+        Index index = limited(budget);
+        auto writer = index.writer();
+        writer.edit(0).value = 1;
+        writer.edit(1).value = 1;
+        for (int i = 0; i < 10; ++i) index.edit(2, [](Block& block) { ++block.value; });
+        const MemoryStats before = index.memory_usage();
+        REQUIRE(before.live_bytes + before.retained_bytes + writer.memory_overhead() >
+                budget.hard_bytes);
+        REQUIRE(writer.commit() == 11);
+        const MemoryStats after = index.memory_usage();
+        REQUIRE(after.retained_bytes == 0);
+        REQUIRE(after.live_bytes + after.reclaimable_bytes <= budget.hard_bytes);
+        REQUIRE(test::validate(index) == "");
+    }
+}
+
+TEST_CASE("a refused commit leaves a writer on an older base as it was") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() + 12000;
+    Index index = limited(budget);
+    const auto held = index.snapshot();
+    auto writer = index.writer();
+    for (ShardId id = 0; id < 9; ++id) writer.edit(id).value = 1; // enough to replay them ahead
+    index.edit(20, [](Block& block) { block.value = 2; });
+    index.edit(21, [](Block& block) { block.value = 2; });
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        REQUIRE(writer.base_version() == 0);
+        REQUIRE(writer.modified_count() == 9);
+        REQUIRE(writer[20].value == 0);
+        REQUIRE(index.version() == 2);
+        REQUIRE(test::validate(index) == "");
+    }
+    for (ShardId id = 3; id < 9; ++id) writer.revert(id);
+    REQUIRE(writer.commit() == 3);
+    REQUIRE(index.snapshot()[2].value == 1);
+    REQUIRE(index.snapshot()[20].value == 2);
+    REQUIRE(test::validate(index) == "");
+}
+
+namespace {
+
+// Commits when it is destroyed.
+struct Restless {
+    static inline cowindex::CowIndex<Restless>* index = nullptr;
+    static inline int commits_left = 0;
+    static inline int depth = 0;
+    static inline int deepest = 0;
+
+    Restless() = default;
+    Restless(const Restless&) = default;
+    Restless& operator=(const Restless&) = default;
+    ~Restless() {
+        if (index == nullptr || commits_left == 0) return;
+        --commits_left;
+        deepest = std::max(deepest, ++depth);
+        // The first leaves something to reclaim to the second.
+        for (int i = 0; i < 2; ++i) index->update([](auto& writer) { writer.emplace(0); });
+        --depth;
+    }
+};
+
+} // namespace
+
+TEST_CASE("commits past the soft limit inside destructors do not nest") {
+    MemoryBudget budget;
+    budget.soft_bytes = 1;
+    cowindex::Options<cowindex::DefaultPolicy<Restless>> options;
+    options.budget = budget;
+    cowindex::CowIndex<Restless> index(3, options);
+    Restless::index = &index;
+    Restless::commits_left = 1000;
+    index.update([](auto& writer) { writer.emplace(1); });
+    while (Restless::commits_left > 0) index.reclaim();
+    Restless::index = nullptr;
+    REQUIRE(Restless::deepest <= 2);
     REQUIRE(test::validate(index) == "");
 }
 

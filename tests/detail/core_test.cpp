@@ -221,6 +221,65 @@ TEST_CASE("a barrier is paid for only when enough versions wait") {
     REQUIRE(chain_length(index) < 600);
 }
 
+TEST_CASE("a commit sorts a bounded part of what a version had that was let go") {
+    constexpr ShardId many = 20000;
+    Index index(many);
+    const auto oldest = index.snapshot();
+    const auto rewrite = [&](ShardId end) {
+        index.update([&](Index::Writer& writer) {
+            for (ShardId id = 0; id < end; ++id) writer.edit(id) = 1;
+        });
+    };
+    rewrite(many / 2);
+    auto let_go = index.snapshot();
+    rewrite(many);
+    let_go = {}; // half of what it had is still in the oldest version, half is garbage
+    auto& chain = TestAccess::chain(TestAccess::core(index));
+    std::size_t sorted = chain.oldest()->dead.count();
+    int commits = 0;
+    for (; chain.oldest()->newer->version == 1; ++commits) {
+        index.replace(1, commits);
+        const std::size_t now = chain.oldest()->dead.count();
+        REQUIRE(now - sorted <= 50);
+        sorted = now;
+        REQUIRE(commits < 100000);
+    }
+    REQUIRE(commits > 100);
+    REQUIRE(test::validate(index) == "");
+}
+
+namespace {
+
+template <std::size_t Least, std::size_t Most>
+struct BarrierPolicy : cowindex::DefaultPolicy<int> {
+    static constexpr std::size_t barrier_min_versions = Least;
+    static constexpr std::size_t barrier_max_versions = Most;
+    static inline int barriers = 0;
+    static void sync_point(SyncPoint point) noexcept {
+        if (point == SyncPoint::reclaim_barrier) ++barriers;
+    }
+};
+
+// How many barriers a thousand commits pay while a reader is registered.
+template <class Policy>
+int barriers_of_a_thousand() {
+    cowindex::CowIndex<int, Policy> index(10);
+    const auto reader = index.reader();
+    Policy::barriers = 0;
+    for (int i = 0; i < 1000; ++i) index.replace(1, i);
+    return Policy::barriers;
+}
+
+} // namespace
+
+TEST_CASE("the policy says how many versions wait for a barrier") {
+    REQUIRE(barriers_of_a_thousand<BarrierPolicy<1, 1>>() == 1000);
+    REQUIRE(barriers_of_a_thousand<BarrierPolicy<10, 10>>() == 100);
+    const int between = barriers_of_a_thousand<BarrierPolicy<20, 50>>();
+    REQUIRE(between >= 20);
+    REQUIRE(between <= 50);
+}
+
 TEST_CASE("writers, batches and records are used again") {
     test::AllocationAccount account;
     cowindex::Options<HookPolicy> options;

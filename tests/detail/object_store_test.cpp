@@ -1,7 +1,10 @@
 #include <cowindex/detail/object_store.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/counting_allocator.hpp"
@@ -128,4 +131,52 @@ TEST_CASE("a pool frees what it holds") {
     }
     REQUIRE(account.live_bytes == 0);
     REQUIRE(account.live_objects == 0);
+}
+
+TEST_CASE("a pool of memory for shards hands out what it was given, and no more than it may keep") {
+    using Box = ShardBox<Wide>;
+    test::AllocationAccount account;
+    {
+        BoxPool<Box, Allocator> pool{Allocator(account)};
+        std::vector<Box*> boxes;
+        for (int i = 0; i < 100; ++i) boxes.push_back(pool.take());
+        REQUIRE(account.live_objects == 100);
+        std::sort(boxes.begin(), boxes.end());
+        REQUIRE(std::adjacent_find(boxes.begin(), boxes.end()) == boxes.end());
+        REQUIRE(pool.bytes() == 0);
+
+        for (Box* box : boxes) pool.give(box);
+        REQUIRE(pool.bytes() == account.live_bytes);
+        REQUIRE(account.live_objects <= 32);
+        const auto kept = account.live_objects;
+        const auto allocations = account.allocations;
+        std::vector<Box*> again;
+        for (std::size_t i = 0; i < kept; ++i) again.push_back(pool.take());
+        REQUIRE(account.allocations == allocations);
+        REQUIRE(pool.bytes() == 0);
+        for (Box* box : again) {
+            REQUIRE(std::binary_search(boxes.begin(), boxes.end(), box));
+            REQUIRE(reinterpret_cast<std::uintptr_t>(box) % alignof(Box) == 0);
+            pool.give(box);
+        }
+        Box* const box = pool.take();
+        pool.trim();
+        pool.give(box);
+    }
+    REQUIRE(account.live_bytes == 0);
+    REQUIRE_FALSE(account.mismatched);
+}
+
+TEST_CASE("a pool of memory for shards is bounded by bytes where they are large") {
+    struct Large {
+        char bytes[50000];
+    };
+    using Box = ShardBox<Large>;
+    test::AllocationAccount account;
+    BoxPool<Box, Allocator> pool{Allocator(account)};
+    std::vector<Box*> boxes;
+    for (int i = 0; i < 10; ++i) boxes.push_back(pool.take());
+    for (Box* box : boxes) pool.give(box);
+    REQUIRE(account.live_bytes <= 128 * 1024);
+    REQUIRE(pool.bytes() == account.live_bytes);
 }

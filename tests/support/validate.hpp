@@ -246,6 +246,11 @@ class Validation {
             if ((record == chain_.latest()) != (record->newer == nullptr))
                 fail("the latest is not the end", record);
             if (record->core != &core_) fail("a record of another index", record);
+            const auto* before_label = static_cast<const cowindex::detail::LabelLink*>(nullptr);
+            for (auto* label = record->labels; label != nullptr; label = label->next) {
+                if (label->previous != before_label) fail("a label's link back is wrong", record);
+                before_label = label;
+            }
             records_.push_back(record);
             before = record;
         }

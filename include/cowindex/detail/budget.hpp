@@ -1,73 +1,127 @@
 // Staying within the memory budget, and waiting for versions to come.
 #pragma once
 
+#include <algorithm>
+#include <thread>
+
 #include <cowindex/detail/core.hpp>
 #include <cowindex/errors.hpp>
 
 namespace cowindex::detail {
 
-// Past the soft limit: frees all it can and says so, once for each crossing. Then finds out whether
-// what this commit replaces will be free at once, which the section counts on when it looks at the
-// hard limit. A reader that pins the latest version in between can make the index exceed that limit
-// by what the commit replaces, until it lets go.
+// What is left of an index may never end above the hard limit, and there may be nobody who could
+// refuse a reader: one that pins the version that is about to be replaced keeps both copies of what
+// a commit changes. So a commit that leaves room for both is let through at once. Any other is, if
+// nobody holds its base at the moment it publishes, and frees what it has replaced before it
+// returns. A reader who pins in the very instant between that look and the publication can make the
+// index exceed the limit by what this one commit adds, until it lets go.
+
+// Past the soft limit: frees all it can and says so, once for each crossing.
 template <class Shard, class Policy>
 COWINDEX_COLD void Core<Shard, Policy>::make_room(Batch& batch) {
     const MemoryBudget& budget = settings_.budget;
-    batch.room_expected = 0;
+    const std::size_t nodes = batch.own_nodes.read();
     {
         const Guard guard(lock_);
-        if (needed_bytes(batch) <= budget.soft_bytes) {
+        if (chain_.total_bytes() + batch.uncommitted_bytes() + sizeof(Record) <=
+            budget.soft_bytes) {
             under_pressure_ = false;
             return;
         }
     }
-    reclaim();
-    const bool replaces_only = only_batch_holds_latest(batch);
-    const std::size_t replaced = replaces_only ? batch.replaced_bytes() + sizeof(Record) : 0;
+    // A destructor's commit reclaims nothing: destructors could nest without bound.
+    if (!freeing_shards) reclaim();
     MemoryStats stats;
-    bool call = false;
     {
-        Guard guard(lock_);
-        batch.room_expected = replaced;
-        const bool over = needed_bytes(batch) > budget.soft_bytes;
-        call = over && !under_pressure_ && budget.on_pressure;
+        const Guard guard(lock_);
+        const bool over = needed_bytes(batch, nodes).after > budget.soft_bytes;
+        const bool call = over && !under_pressure_ && budget.on_pressure;
         under_pressure_ = over;
+        if (!call) return;
         stats = stats_locked();
     }
-    if (!call) return;
-    batch.room_expected = 0;
     budget.on_pressure(stats);
-    reclaim(); // what it has let go of
-    if (only_batch_holds_latest(batch))
-        batch.room_expected = batch.replaced_bytes() + sizeof(Record);
+    if (!freeing_shards) reclaim(); // what it has let go of
 }
 
-// True when the latest version goes as soon as this batch replaces it.
+// Whether the commit may be published, with `node_bytes` of nodes. Where it makes an index smaller
+// that is above its limit already, as the first content may be, it may.
+// Precondition: the lock is held, and is not let go of before the publication.
 template <class Shard, class Policy>
-bool Core<Shard, Policy>::only_batch_holds_latest(const Batch& batch) {
-    const Owner owner = publication_.load();
-    if (owner.get() != batch.base || owner.use_count() != 2) return false; // the cell's and ours
-    if (!publication_.fence().heavy()) return false;
-    const Guard guard(lock_);
+COWINDEX_COLD bool Core<Shard, Policy>::fits(Batch& batch, std::size_t node_bytes) {
+    const Needed needed = needed_bytes(batch, node_bytes);
+    const std::size_t hard = settings_.budget.hard_bytes;
+    batch.counts_on_room = needed.at_most > hard;
+    batch.refused_bytes = needed.after;
+    return needed.after <= hard || needed.after < chain_.total_bytes();
+}
+
+// Effect: makes good what a commit has counted on. After a refused one, gives way to threads that
+// hold a version for a moment. Returns true if that may have helped.
+template <class Shard, class Policy>
+COWINDEX_COLD bool Core<Shard, Policy>::tries_again(Batch& batch, CommitOutcome outcome,
+                                                    int& tries) {
+    static constexpr int enough = 8;
+    if (outcome == CommitOutcome::committed && batch.counts_on_room) reclaim();
+    if (outcome != CommitOutcome::over_budget || freeing_shards || ++tries > enough) return false;
+    {
+        const Guard guard(lock_);
+        // What would be left if nobody held anything.
+        const Needed needed = needed_bytes(batch, batch.own_nodes.read());
+        const std::size_t held =
+            chain_.dead_bytes() + batch.replaced_bytes(nullptr) + chain_.length() * sizeof(Record);
+        if (needed.at_most - std::min(needed.at_most, held) > settings_.budget.hard_bytes)
+            return false;
+    }
+    Policy::sync_point(SyncPoint::room_wait);
+    std::this_thread::yield();
+    reclaim();
+    return true;
+}
+
+// What the index holds if the batch is published now. Precondition: the lock is held.
+template <class Shard, class Policy>
+typename Core<Shard, Policy>::Needed Core<Shard, Policy>::needed_bytes(const Batch& batch,
+                                                                       std::size_t node_bytes) {
+    Needed needed{};
+    needed.at_most = chain_.total_bytes() + batch.uncommitted.read() + node_bytes + sizeof(Record);
+    needed.after = needed.at_most;
+    const MemoryBudget& budget = settings_.budget;
+    if (needed.at_most > std::min(budget.soft_bytes, budget.hard_bytes))
+        needed.after -= std::min(needed.after, set_free_by(batch));
+    return needed;
+}
+
+// The bytes that nobody can hold any more once the batch has moved on from its base.
+// Precondition: the lock is held.
+template <class Shard, class Policy>
+std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch) {
+    const Record* const base = batch.base;
+    if (base->writers != 1 || freeing_shards) return 0;
+    const bool replaces = base == chain_.latest();
+    {
+        const Owner owner = replaces ? publication_.load() : base->owner;
+        if (owner.get() != base || owner.use_count() != 2) return 0; // the index's and this one
+    }
     registry_.scan(publication_, nullptr);
-    const bool held = registry_.is_pinned(owner.get()) || batch.base->writers != 1 ||
-                      batch.base->older != nullptr;
+    const bool pinned = registry_.is_pinned(base);
     registry_.forget_scan();
-    return !held;
+    if (pinned) return 0;
+    if (!replaces) return Chain::alone_bytes(*base);
+    const Record* const older = base->older;
+    return batch.replaced_bytes(older == nullptr ? nullptr : &older->version) + sizeof(Record);
 }
 
 template <class Shard, class Policy>
 void Core<Shard, Policy>::throw_over_budget(Batch& batch) {
     const std::vector<PinInfo> held = pins();
     MemoryStats stats;
-    std::size_t needed = 0;
     {
-        Guard guard(lock_);
+        const Guard guard(lock_);
         stats = stats_locked();
-        needed = needed_bytes(batch);
     }
-    detail::throw_over_budget(settings_.budget.hard_bytes, needed, stats.retained_bytes,
-                              held.empty() ? nullptr : &held.front());
+    detail::throw_over_budget(settings_.budget.hard_bytes, batch.refused_bytes,
+                              stats.retained_bytes, held.empty() ? nullptr : &held.front());
 }
 
 // The count of waiters is guarded by the commit lock: a committer either publishes before this

@@ -36,24 +36,33 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         batch.spare = record;
     }
     batch.drop_vain_growth();
-    if (settings_.has_budget()) [[unlikely]]
+    const bool limited = settings_.has_budget();
+    if (limited) [[unlikely]]
         make_room(batch);
 
     CommitOutcome outcome = CommitOutcome::committed;
-    Policy::sync_point(SyncPoint::commit_prepared);
-    Guard guard(lock_);
-    if (const Version latest = chain_.latest()->version; latest >= last_version) [[unlikely]] {
-        outcome = CommitOutcome::exhausted;
-    } else if (!fits(batch)) [[unlikely]] {
-        outcome = CommitOutcome::over_budget;
-    } else if (chain_.latest() == batch.base) [[likely]] {
-        publish(batch, batch.builder, guard);
-    } else {
-        outcome = commit_elsewhere(batch, ids, guard);
-    }
+    int tries = 0;
+    do {
+        outcome = commit_section(batch, ids, limited);
+    } while (limited && tries_again(batch, outcome, tries));
     version = batch.base->version;
     if (timed) metrics_.record_commit_time(std::chrono::steady_clock::now() - start);
     return outcome;
+}
+
+template <class Shard, class Policy>
+CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, std::vector<ShardId>& ids,
+                                                  bool limited) {
+    Policy::sync_point(SyncPoint::commit_prepared);
+    Guard guard(lock_);
+    if (chain_.latest()->version >= last_version) [[unlikely]]
+        return CommitOutcome::exhausted;
+    if (chain_.latest() != batch.base) [[unlikely]]
+        return commit_elsewhere(batch, ids, guard);
+    if (limited && !fits(batch, batch.own_nodes.read())) [[unlikely]]
+        return CommitOutcome::over_budget;
+    publish(batch, batch.builder, guard);
+    return CommitOutcome::committed;
 }
 
 // Commits on another version than the batch's base: replays the changes there. A large batch is
@@ -88,15 +97,12 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
 
     for (;;) {
         Record* const latest = chain_.latest();
-        if (latest->version >= last_version || !fits(batch)) {
-            const bool exhausted = latest->version >= last_version;
+        if (latest->version >= last_version) {
             guard.unlock(); // before `ahead` ends, which takes it
-            return exhausted ? CommitOutcome::exhausted : CommitOutcome::over_budget;
+            return CommitOutcome::exhausted;
         }
-        if (ahead.has_value() && latest == ahead->onto.record) {
-            publish(batch, ahead->built, guard);
-            return CommitOutcome::committed;
-        }
+        if (ahead.has_value() && latest == ahead->onto.record)
+            return publish_if_fits(batch, ahead->built, guard);
         if (!batch.changes.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
@@ -106,8 +112,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
         if (batch.pool.holds(batch.changes.replay_need(height))) {
             typename Batch::Builder built(latest->tree, batch.pool);
             batch.changes.replay(built);
-            publish(batch, built, guard);
-            return CommitOutcome::committed;
+            return publish_if_fits(batch, built, guard);
         }
         guard.unlock();
         Policy::sync_point(SyncPoint::commit_retry);
@@ -115,6 +120,18 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
         batch.reserve_replay(height);
         guard.relock();
     }
+}
+
+// For what was built elsewhere. Lets go of the lock.
+template <class Shard, class Policy>
+CommitOutcome Core<Shard, Policy>::publish_if_fits(Batch& batch, typename Batch::Builder& built,
+                                                   Guard<Lock>& guard) {
+    if (settings_.has_budget() && !fits(batch, built.own_bytes())) {
+        guard.unlock();
+        return CommitOutcome::over_budget;
+    }
+    publish(batch, built, guard);
+    return CommitOutcome::committed;
 }
 
 // The section. Effect: what `built` holds is the latest version, and the batch is based on it. What

@@ -25,6 +25,7 @@
 #include <cowindex/detail/object_store.hpp>
 #include <cowindex/detail/pin_registry.hpp>
 #include <cowindex/detail/publication.hpp>
+#include <cowindex/detail/snapshot_label.hpp>
 #include <cowindex/detail/tickets.hpp>
 #include <cowindex/detail/version_chain.hpp>
 #include <cowindex/detail/write_batch.hpp>
@@ -39,6 +40,9 @@ struct TestAccess; // the library's own tests look inside
 
 template <class Shard, class Policy>
 class Core {
+    static_assert(Policy::barrier_min_versions <= Policy::barrier_max_versions,
+                  "cowindex: Policy::barrier_min_versions is above barrier_max_versions");
+
   public:
     using Allocator = typename Policy::Allocator;
     using Record = VersionRecord<Shard, Core>;
@@ -99,6 +103,14 @@ class Core {
         // Superseded, so its owner has come back from the publication; pinned, so it was not let
         // go.
         return pinned->owner;
+    }
+
+    // `owner` under a name. An empty label is none.
+    [[nodiscard]] Owner labelled(Owner owner, std::string label) {
+        if (label.empty()) return owner;
+        const auto named =
+            std::make_shared<SnapshotLabel<Owner, Lock>>(std::move(owner), std::move(label), lock_);
+        return Owner(named, named->record());
     }
 
     [[nodiscard]] Slot* claim_slot(std::string label) {
@@ -231,19 +243,23 @@ class Core {
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
 
     // budget.hpp
+    struct Needed {
+        std::size_t at_most; // while both what the commit adds and what it sets free are there
+        std::size_t after;   // when what nobody can hold any more is freed
+    };
     void make_room(Batch& batch);
-    [[nodiscard]] bool fits(const Batch& batch) const noexcept {
-        return !settings_.has_budget() || needed_bytes(batch) <= settings_.budget.hard_bytes;
-    }
-    [[nodiscard]] std::size_t needed_bytes(const Batch& batch) const noexcept {
-        const std::size_t most = chain_.total_bytes() + batch.uncommitted_bytes() + sizeof(Record);
-        return most - std::min(most, batch.room_expected);
-    }
-    [[nodiscard]] bool only_batch_holds_latest(const Batch& batch);
+    [[nodiscard]] bool fits(Batch& batch, std::size_t node_bytes);
+    [[nodiscard]] bool tries_again(Batch& batch, CommitOutcome outcome, int& tries);
+    [[nodiscard]] Needed needed_bytes(const Batch& batch, std::size_t node_bytes);
+    [[nodiscard]] std::size_t set_free_by(const Batch& batch);
 
     // commit.hpp
+    [[nodiscard]] CommitOutcome commit_section(Batch& batch, std::vector<ShardId>& ids,
+                                               bool limited);
     [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids,
                                                  Guard<Lock>& guard);
+    [[nodiscard]] CommitOutcome publish_if_fits(Batch& batch, typename Batch::Builder& built,
+                                                Guard<Lock>& guard);
     void publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;

@@ -170,6 +170,8 @@ std::vector<PinInfo> Core<Shard, Policy>::pins() {
             for (const Batch* batch = open_; batch != nullptr; batch = batch->next)
                 if (batch->base == record && !batch->label.empty())
                     pin.labels.push_back(batch->label);
+        for (const LabelLink* label = record->labels; label != nullptr; label = label->next)
+            pin.labels.push_back(label->text);
         pin.age = std::max(now - record->superseded_at, std::chrono::nanoseconds(0));
         pin.retained_bytes = Chain::alone_bytes(*record);
         pins.push_back(std::move(pin));

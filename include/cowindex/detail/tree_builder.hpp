@@ -162,12 +162,14 @@ class TreeBuilder {
         own_count_ = std::exchange(other.own_count_, {});
     }
 
-    // The published nodes that the new tree does not share.
-    [[nodiscard]] std::size_t replaced_bytes() const noexcept {
+    // The published nodes, born after version `held`, that the new tree does not share; all where
+    // that is null.
+    [[nodiscard]] std::size_t replaced_bytes(const Version* held) const noexcept {
         std::size_t bytes = 0;
         for (const Node* node = own_nodes_; node != nullptr;
              node = static_cast<const Node*>(node->next))
-            if (node->origin != nullptr) bytes += node->origin->bytes();
+            if (node->origin != nullptr && (held == nullptr || node->origin->birth > *held))
+                bytes += node->origin->bytes();
         return bytes;
     }
 

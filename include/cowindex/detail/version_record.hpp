@@ -12,6 +12,7 @@
 #include <cowindex/detail/dead_list.hpp>
 #include <cowindex/detail/publication.hpp>
 #include <cowindex/detail/shard_tree.hpp>
+#include <cowindex/detail/snapshot_label.hpp>
 
 namespace cowindex::detail {
 
@@ -32,6 +33,7 @@ struct VersionRecord {
     VersionRecord* next = nullptr;              // the queue of its stage, or the pool
     std::shared_ptr<const VersionRecord> owner; // from when it stops being the latest
     std::size_t writers = 0;                    // open writers based on it
+    mutable LabelLink* labels = nullptr;        // of the snapshots that have one
     Stage stage = Stage::latest;
     std::uint8_t lane = 0; // of the writer that retired what is on `dead` (garbage.hpp)
     std::chrono::nanoseconds superseded_at{};

@@ -214,11 +214,13 @@ class WriteBatch {
         update_gauge();
     }
 
-    // The bytes that the commit will replace where the base is still the latest version.
-    [[nodiscard]] std::size_t replaced_bytes() const noexcept {
-        std::size_t bytes = builder.replaced_bytes();
+    // The bytes that the commit will replace where the base is still the latest version: of what
+    // was born after version `held`, or of all where that is null.
+    [[nodiscard]] std::size_t replaced_bytes(const Version* held) const noexcept {
+        std::size_t bytes = builder.replaced_bytes(held);
         for (const auto& change : changes)
-            if (change.before != nullptr) bytes += change.before->bytes();
+            if (change.before != nullptr && (held == nullptr || change.before->birth > *held))
+                bytes += change.before->bytes();
         return bytes;
     }
 
@@ -334,7 +336,8 @@ class WriteBatch {
     SampleTimer commit_timer;
     std::size_t retired_count = 0; // by the last commit
     std::size_t retired_bytes = 0;
-    std::size_t room_expected = 0; // bytes that the next commit will set free at once
+    std::size_t refused_bytes = 0; // what the index would hold after the commit that was refused
+    bool counts_on_room = false;   // the commit fits only if what it sets free is freed at once
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the writer ends; until then metrics() adds them up.
