@@ -1,8 +1,11 @@
-// Shards of a given size, and a random sequence that costs next to nothing.
+// Shards of a given size, shards that are slow to destroy, and a random sequence that costs next to
+// nothing.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace benchmarks {
 
@@ -11,6 +14,15 @@ template <std::size_t Size>
 struct Blob {
     std::uint64_t count = 0;
     unsigned char rest[Size - sizeof(std::uint64_t)] = {};
+
+    void touch() { ++count; }
+};
+
+// Whoever destroys the last of these is busy for a while.
+struct Strings {
+    std::uint64_t count = 0;
+    std::vector<std::string> strings =
+        std::vector<std::string>(1600, "longer than what a string keeps within itself");
 
     void touch() { ++count; }
 };
