@@ -20,8 +20,8 @@ namespace benchmarks {
 //
 // Threads that each do a given number would be measured by the last of them, alone at the end.
 template <class Work>
-void hammer(benchmark::State& state, std::size_t threads, Work work) {
-    constexpr std::chrono::milliseconds warm_up{20};
+void hammer(benchmark::State& state, std::size_t threads, Work work,
+            std::chrono::milliseconds warm_up = std::chrono::milliseconds(20)) {
     constexpr std::chrono::milliseconds window{100};
     struct alignas(128) Count {
         std::atomic<std::uint64_t> done{0};

@@ -2,12 +2,13 @@
 //
 //   memory_per_shard   bytes for each of a million 64-byte shards beyond the shard itself:
 //                      `overhead`
-//   pinned_reader      what the index grows by, in bytes for each commit, while one reader keeps a
-//                      version of 100 000 shards and 100 000 commits of one shard follow; and what
-//                      stays after it has let go: `held`, `left`
+//   pinned_reader_*    what 100 000 such shards grow by while a reader keeps one version and
+//                      commits of one shard follow: `held_kib`; and what stays after it has let
+//                      go: `left_kib`
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -70,14 +71,14 @@ BENCHMARK_CAPTURE(memory_per_shard, tbb_concurrent_hash_map, [](std::size_t n) {
 #endif
 
 constexpr std::size_t pinned_shards = 100'000;
-constexpr std::size_t pinned_commits = 100'000;
 
+// In kibibytes: what holding costs, and what is left of that afterwards.
 void report_growth(benchmark::State& state, double before, double held, double after) {
-    state.counters["held"] = (held - before) / double{pinned_commits};
-    state.counters["left"] = (after - before) / double{pinned_commits};
+    state.counters["held_kib"] = (held - before) / 1024;
+    state.counters["left_kib"] = (after - before) / 1024;
 }
 
-void pinned_reader_cowindex(benchmark::State& state) {
+void pinned_reader_cowindex(benchmark::State& state, std::size_t commits) {
     for (auto _ : state) {
         Index index(pinned_shards);
         auto reader = index.reader();
@@ -88,45 +89,44 @@ void pinned_reader_cowindex(benchmark::State& state) {
                 writer.edit(random.below(pinned_shards)).touch();
                 writer.commit();
             }
+            index.reclaim();
         };
         commit(1'000);
-        index.reclaim();
         const double before = allocated_bytes();
         std::optional view(reader.pin());
-        commit(pinned_commits);
-        index.reclaim();
+        commit(commits);
         const double held = allocated_bytes();
         view.reset();
         commit(1);
-        index.reclaim();
         report_growth(state, before, held, allocated_bytes());
     }
 }
-BENCHMARK(pinned_reader_cowindex)->Name("pinned_reader/cowindex")->Iterations(1);
 
-// One held version keeps the shards that it alone has, as above, and a whole vector. So few
-// commits that it does not take minutes: each copies the vector.
-void pinned_reader_vector(benchmark::State& state) {
-    constexpr std::size_t commits = 1'000;
+void pinned_reader_vector(benchmark::State& state, std::size_t commits) {
     for (auto _ : state) {
         auto latest = std::make_shared<Vector>();
+        latest->reserve(pinned_shards);
         for (std::size_t i = 0; i < pinned_shards; ++i)
             latest->push_back(std::make_shared<const Shard>());
         Random random;
         const double before = allocated_bytes();
-        std::shared_ptr<const Vector> held_version = latest;
+        std::shared_ptr<const Vector> pinned = latest;
         for (std::size_t i = 0; i < commits; ++i) {
             auto next = std::make_shared<Vector>(*latest);
             (*next)[random.below(pinned_shards)] = std::make_shared<const Shard>();
             latest = std::move(next);
         }
         const double held = allocated_bytes();
-        held_version.reset();
-        state.counters["held"] = (held - before) / double{commits};
-        state.counters["left"] = (allocated_bytes() - before) / double{commits};
+        pinned.reset();
+        report_growth(state, before, held, allocated_bytes());
     }
 }
-BENCHMARK(pinned_reader_vector)->Name("pinned_reader/vector_1000_commits")->Iterations(1);
+
+BENCHMARK_CAPTURE(pinned_reader_cowindex, 1_commit, 1)->Iterations(1);
+BENCHMARK_CAPTURE(pinned_reader_cowindex, 1000_commits, 1'000)->Iterations(1);
+BENCHMARK_CAPTURE(pinned_reader_cowindex, 100000_commits, 100'000)->Iterations(1);
+BENCHMARK_CAPTURE(pinned_reader_vector, 1_commit, 1)->Iterations(1);
+BENCHMARK_CAPTURE(pinned_reader_vector, 1000_commits, 1'000)->Iterations(1);
 #endif
 
 } // namespace

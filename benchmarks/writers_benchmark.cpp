@@ -10,8 +10,10 @@
 //     cowindex_update     update(), which tries again after a conflict
 //     mutex, tbb, std_atomic_shared_ptr
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -36,6 +38,10 @@ using namespace benchmarks;
 using Shard = Blob<4096>;
 using Index = cowindex::CowIndex<Shard>;
 constexpr std::size_t shards = 100'000;
+
+// Until most shards were changed once: the allocator gives threads different heaps, and growing one
+// costs more than a commit.
+constexpr std::chrono::milliseconds warm_up{250};
 
 // One thread's random ids, of a part of its own.
 struct OwnPart {
@@ -70,38 +76,49 @@ std::shared_ptr<std::vector<Place>> make_places() {
 
 void disjoint_cowindex(benchmark::State& state, std::size_t threads) {
     Index& index = keep<Index>(shards, [] { return std::make_shared<Index>(shards); });
-    hammer(state, threads, [&](std::size_t thread, auto stop) {
-        commit_until(index, OwnPart(thread, threads), stop);
-    });
+    hammer(
+        state, threads,
+        [&](std::size_t thread, auto stop) { commit_until(index, OwnPart(thread, threads), stop); },
+        warm_up);
 }
 
 void disjoint_separate_indexes(benchmark::State& state, std::size_t threads) {
     using Pair = std::pair<Index, Index>;
     Pair& indexes =
         keep<Pair>(shards, [] { return std::make_shared<Pair>(Index(shards), Index(shards)); });
-    hammer(state, threads, [&](std::size_t thread, auto stop) {
-        commit_until(thread == 0 ? indexes.first : indexes.second, OwnPart(thread, threads), stop);
-    });
+    hammer(
+        state, threads,
+        [&](std::size_t thread, auto stop) {
+            commit_until(thread == 0 ? indexes.first : indexes.second, OwnPart(thread, threads),
+                         stop);
+        },
+        warm_up);
 }
 
 void disjoint_floor(benchmark::State& state, std::size_t threads) {
     auto& places = keep<std::vector<Place>>(shards, make_places);
-    hammer(state, threads, [&](std::size_t thread, auto stop) {
-        OwnPart ids(thread, threads);
-        while (!stop()) replace(places[ids.next()]);
-    });
+    hammer(
+        state, threads,
+        [&](std::size_t thread, auto stop) {
+            OwnPart ids(thread, threads);
+            while (!stop()) replace(places[ids.next()]);
+        },
+        warm_up);
 }
 
 void disjoint_mutex(benchmark::State& state, std::size_t threads) {
     auto& places = keep<std::vector<Place>>(shards, make_places);
     std::mutex mutex;
-    hammer(state, threads, [&](std::size_t thread, auto stop) {
-        OwnPart ids(thread, threads);
-        while (!stop()) {
-            const std::lock_guard lock(mutex);
-            replace(places[ids.next()]);
-        }
-    });
+    hammer(
+        state, threads,
+        [&](std::size_t thread, auto stop) {
+            OwnPart ids(thread, threads);
+            while (!stop()) {
+                const std::lock_guard lock(mutex);
+                replace(places[ids.next()]);
+            }
+        },
+        warm_up);
 }
 
 void hot_cowindex_update(benchmark::State& state, std::size_t threads) {
@@ -148,14 +165,17 @@ void disjoint_tbb(benchmark::State& state, std::size_t threads) {
         for (std::size_t id = 0; id < shards; ++id) filled->emplace(id, std::make_unique<Shard>());
         return filled;
     });
-    hammer(state, threads, [&](std::size_t thread, auto stop) {
-        OwnPart ids(thread, threads);
-        while (!stop()) {
-            Map::accessor found;
-            map.find(found, ids.next());
-            replace(found->second);
-        }
-    });
+    hammer(
+        state, threads,
+        [&](std::size_t thread, auto stop) {
+            OwnPart ids(thread, threads);
+            while (!stop()) {
+                Map::accessor found;
+                map.find(found, ids.next());
+                replace(found->second);
+            }
+        },
+        warm_up);
 }
 
 void hot_tbb(benchmark::State& state, std::size_t threads) {
