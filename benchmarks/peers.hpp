@@ -2,7 +2,8 @@
 // element of one consistent version at a time, while one thread replaces them.
 //
 //   Peer              made and destroyed by one thread
-//   Peer::Session     one reading thread's access; read(id) returns that shard's count
+//   Peer::Session     one reading thread's access; read(id) returns that shard's count, sum() that
+//                     of all shards of one version, weighed
 //   Session::idle()   said by a reader that waits: it holds nothing
 //   Peer::commit(id, k)   changes k shards from `id` on; one thread at a time
 //
@@ -52,6 +53,18 @@ void touch(Table<Shard>& table, std::size_t id, std::size_t k) {
     for (std::size_t i = 0; i < k; ++i) table[(id + i) % table_size].touch();
 }
 
+// All shards of one version, found by get(id). What a shard weighs is all that is in it.
+template <class Get>
+std::uint64_t sum_of(Get get) {
+    std::uint64_t sum = 0;
+    for (std::size_t id = 0; id < table_size; ++id) sum += get(id).weigh();
+    return sum;
+}
+template <class Shard>
+std::uint64_t sum_of(const Table<Shard>& table) {
+    return sum_of([&](std::size_t id) -> const Shard& { return table[id]; });
+}
+
 // The limit, not a technique: nothing keeps a table from being overwritten under a reader that is
 // `kept` commits late.
 template <class Shard>
@@ -63,6 +76,7 @@ struct RawPointer {
         std::uint64_t read(std::size_t id) {
             return (*peer.latest.load(std::memory_order_acquire))[id].count;
         }
+        std::uint64_t sum() { return sum_of(*peer.latest.load(std::memory_order_acquire)); }
         void idle() {}
         RawPointer& peer;
     };
@@ -91,6 +105,10 @@ struct Mutex {
             const std::lock_guard lock(peer.mutex);
             return (*peer.table)[id].count;
         }
+        std::uint64_t sum() {
+            const std::lock_guard lock(peer.mutex);
+            return sum_of(*peer.table);
+        }
         void idle() {}
         Mutex& peer;
     };
@@ -114,6 +132,10 @@ struct SharedMutex {
             const std::shared_lock lock(peer.mutex);
             return (*peer.table)[id].count;
         }
+        std::uint64_t sum() {
+            const std::shared_lock lock(peer.mutex);
+            return sum_of(*peer.table);
+        }
         void idle() {}
         SharedMutex& peer;
     };
@@ -135,6 +157,7 @@ struct SharedPointer {
     struct Session {
         explicit Session(SharedPointer& its_peer) : peer(its_peer) {}
         std::uint64_t read(std::size_t id) { return (*peer.latest.load())[id].count; }
+        std::uint64_t sum() { return sum_of(*peer.latest.load()); }
         void idle() {}
         SharedPointer& peer;
     };
@@ -193,6 +216,12 @@ struct Urcu {
             const std::uint64_t count = (*peer.latest.load(std::memory_order_acquire))[id].count;
             Flavour::unlock();
             return count;
+        }
+        std::uint64_t sum() {
+            Flavour::lock();
+            const std::uint64_t sum = sum_of(*peer.latest.load(std::memory_order_acquire));
+            Flavour::unlock();
+            return sum;
         }
         void idle() { Flavour::idle(); }
         Urcu& peer;
@@ -258,6 +287,15 @@ struct TbbMap {
             peer.map.find(found, id);
             return found->second.count;
         }
+        std::uint64_t sum() {
+            std::uint64_t sum = 0;
+            for (std::size_t id = 0; id < table_size; ++id) {
+                typename Map::const_accessor found;
+                peer.map.find(found, id);
+                sum += found->second.weigh();
+            }
+            return sum;
+        }
         void idle() {}
         TbbMap& peer;
     };
@@ -314,6 +352,10 @@ struct CowPin : CowBase<Shard> {
     struct Session {
         explicit Session(CowPin& peer) : reader(peer.index.reader()) {}
         std::uint64_t read(std::size_t id) { return reader.pin()[id].count; }
+        std::uint64_t sum() {
+            const auto view = reader.pin();
+            return sum_of([&](std::size_t id) -> const Shard& { return view[id]; });
+        }
         void idle() {}
         cowindex::Reader<Shard> reader;
     };
@@ -328,6 +370,11 @@ struct CowReadFn : CowBase<Shard> {
         std::uint64_t read(std::size_t id) {
             return index.read([&](const auto& view) { return view[id].count; });
         }
+        std::uint64_t sum() {
+            return index.read([](const auto& view) {
+                return sum_of([&](std::size_t id) -> const Shard& { return view[id]; });
+            });
+        }
         void idle() {}
         const cowindex::CowIndex<Shard>& index;
     };
@@ -340,6 +387,10 @@ struct CowSnapshot : CowBase<Shard> {
     struct Session {
         explicit Session(CowSnapshot& peer) : index(peer.index) {}
         std::uint64_t read(std::size_t id) { return index.snapshot()[id].count; }
+        std::uint64_t sum() {
+            const auto view = index.snapshot();
+            return sum_of([&](std::size_t id) -> const Shard& { return view[id]; });
+        }
         void idle() {}
         const cowindex::CowIndex<Shard>& index;
     };

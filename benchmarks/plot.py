@@ -58,7 +58,7 @@ def duration(ns, _=None):
     for limit, divisor, unit in ((1e9, 1e9, "s"), (1e6, 1e6, "ms"), (1e3, 1e3, "µs")):
         if ns >= limit:
             return f"{ns / divisor:.3g} {unit}"
-    return f"{ns:.2g} ns"
+    return f"{ns:.3g} ns"
 
 
 def count(value, _=None):
@@ -76,7 +76,7 @@ def save(figure, directory, name):
     plot.close(figure)
 
 
-def bars(axes, rows, title, limit=None):
+def bars(axes, rows, title):
     """Horizontal bars of (label, colour, repetitions), the first on top."""
     positions = range(len(rows))
     for position, (_, colour, series) in zip(positions, rows):
@@ -90,13 +90,11 @@ def bars(axes, rows, title, limit=None):
     axes.set_yticklabels([label for label, _, _ in rows])
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.minorticks_off()
     axes.xaxis.set_major_formatter(FuncFormatter(duration))
     axes.grid(axis="y", visible=False)
     axes.set_title(title, loc="left", fontsize=10.5)
-    if limit:
-        axes.axvline(limit, color=LIMIT, linewidth=0.8, linestyle=":")
-    left, right = axes.get_xlim()
-    axes.set_xlim(left, right * 3)  # room for the figures
+    axes.set_xlim(0.1, 20 * max(max(series) for _, _, series in rows))  # room for the figures
 
 
 def reads(figures, directory):
@@ -106,7 +104,7 @@ def reads(figures, directory):
         ("commit_each_ms/threads:2", "two readers, a commit each millisecond"),
         ("commits_without_pause/threads:1", "one reader, commits without pause"),
     ]
-    figure, grid = plot.subplots(2, 2, figsize=(11, 7.6), sharex=True, sharey=True)
+    figure, grid = plot.subplots(2, 2, figsize=(11, 7.6))
     for axes, (case, title) in zip(grid.flat, cases):
         rows = []
         for name, label, colour in READERS:
@@ -116,8 +114,6 @@ def reads(figures, directory):
         if not rows:
             return
         bars(axes, rows, title)
-    for axes in grid.flat[1:]:
-        axes.yaxis.set_inverted(True)
     figure.suptitle("Acquire a consistent version, read one element, let go: time that a reader "
                     "waits", x=0.01, ha="left", fontsize=12)
     figure.tight_layout(rect=(0, 0, 1, 0.98))
@@ -162,7 +158,7 @@ def commits(figures, directory):
 def tails(figures, directory):
     panels = [
         ("tail/small", "read", "reads, one shard of 64 changed without pause"),
-        ("tail/strings", "read", "reads, 100 000 strings replaced each millisecond"),
+        ("tail/strings", "read", "reads of 100 000 strings, all replaced each millisecond"),
         ("tail/small", "commit", "those commits: one shard of 64"),
         ("tail/strings", "commit", "those commits: 100 000 strings"),
     ]
@@ -192,6 +188,7 @@ def tails(figures, directory):
         axes.set_xticks(range(len(percentiles)))
         axes.set_xticklabels([label for _, label in percentiles])
         axes.set_yscale("log")
+        axes.minorticks_off()
         axes.yaxis.set_major_formatter(FuncFormatter(duration))
         axes.set_title(title, loc="left", fontsize=10.5)
     if not drawn:

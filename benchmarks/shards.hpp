@@ -16,6 +16,7 @@ struct Blob {
     unsigned char rest[Size - sizeof(std::uint64_t)] = {};
 
     void touch() { ++count; }
+    [[nodiscard]] std::uint64_t weigh() const { return count; }
 };
 
 // Whoever destroys the last of these is busy for a while.
@@ -25,6 +26,11 @@ struct Strings {
         std::vector<std::string>(1600, "longer than what a string keeps within itself");
 
     void touch() { ++count; }
+    [[nodiscard]] std::uint64_t weigh() const {
+        std::uint64_t sum = count;
+        for (const std::string& string : strings) sum += static_cast<unsigned char>(string[0]);
+        return sum;
+    }
 };
 
 // xorshift64* (Vigna, 2014), reduced by multiplication.
