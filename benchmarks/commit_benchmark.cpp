@@ -166,6 +166,7 @@ const bool added = [] {
     for (const std::size_t n : {1'000UL, 1'000'000UL, 10'000'000UL}) {
         for (const std::size_t k : {16UL, 1'000UL}) add<Floor, 64>(n, k);
         for (const std::size_t k : {16UL, 1'000UL}) add<CowCommit, 64>(n, k);
+        for (const std::size_t k : {16UL, 1'000UL}) add<CowCommitWithReader, 64>(n, k);
         add<VectorOfShared, 64>(n, 1'000);
     }
     for (const std::size_t n : {1'000UL, 100'000UL, 1'000'000UL}) {

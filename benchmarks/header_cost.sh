@@ -2,11 +2,12 @@
 # What including the library costs a compiler: the time to parse cowindex.hpp against that of the
 # standard headers which it includes.
 #
-#   header_cost.sh [<compiler>]     $CXX, else c++
+#   header_cost.sh [<compiler> [<runs>]]     $CXX, else c++; 15 runs, an odd number
 #
-# Prints one line of JSON. Medians of 15, taken in turns.
+# Prints one line of JSON. Medians, both taken in turns.
 set -eu
 compiler=${1:-${CXX:-c++}}
+runs=${2:-15}
 include=$(cd "$(dirname "$0")/../include" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -19,7 +20,7 @@ echo '#include <cowindex/cowindex.hpp>' >"$work/umbrella.cpp"
 [ "$(wc -l <"$work/standard.cpp")" -gt 5 ]
 
 run=0
-while [ "$run" -lt 15 ]; do
+while [ "$run" -lt "$runs" ]; do
     for what in umbrella standard; do
         start=$(date +%s%N)
         "$compiler" -std=c++20 -I "$include" -fsyntax-only "$work/$what.cpp"
@@ -27,8 +28,8 @@ while [ "$run" -lt 15 ]; do
     done
     run=$((run + 1))
 done
-umbrella=$(sort -n "$work/umbrella" | sed -n 8p)
-standard=$(sort -n "$work/standard" | sed -n 8p)
+umbrella=$(sort -n "$work/umbrella" | sed -n "$((runs / 2 + 1))p")
+standard=$(sort -n "$work/standard" | sed -n "$((runs / 2 + 1))p")
 awk -v u="$umbrella" -v s="$standard" 'BEGIN {
     printf "{\"umbrella_ms\": %.1f, \"standard_includes_ms\": %.1f, \"ratio\": %.2f}\n",
         u / 1000, s / 1000, u / s }'

@@ -63,7 +63,9 @@ BENCHMARK_CAPTURE(memory_per_shard, vector_of_unique_ptr, [](std::size_t n) {
 })->Iterations(1);
 #if defined(COWINDEX_WITH_TBB)
 BENCHMARK_CAPTURE(memory_per_shard, tbb_concurrent_hash_map, [](std::size_t n) {
-    using Map = tbb::concurrent_hash_map<std::size_t, Shard>;
+    // Its own allocator is not counted.
+    using Map = tbb::concurrent_hash_map<std::size_t, Shard, tbb::tbb_hash_compare<std::size_t>,
+                                         std::allocator<std::pair<const std::size_t, Shard>>>;
     auto map = std::make_unique<Map>();
     for (std::size_t id = 0; id < n; ++id) map->emplace(id, Shard());
     return map;

@@ -28,6 +28,9 @@
 #include "shards.hpp"
 #include <cowindex/cowindex.hpp>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(COWINDEX_WITH_TBB)
 #include <tbb/concurrent_hash_map.h>
 #endif
@@ -200,6 +203,9 @@ void add(const char* name, void (*run)(benchmark::State&, std::size_t),
 }
 
 const bool added = [] {
+#if defined(__GLIBC__)
+    mallopt(M_TRIM_THRESHOLD, 1 << 30); // 4 KiB at a time would go to the system and come back
+#endif
     add("disjoint/cowindex", disjoint_cowindex, {1, 2});
     add("disjoint/separate_indexes", disjoint_separate_indexes, {1, 2});
     add("disjoint/floor", disjoint_floor, {1, 2});
