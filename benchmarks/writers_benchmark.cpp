@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 #include <version>
@@ -74,6 +75,14 @@ void replace(Place& place) {
 std::shared_ptr<std::vector<Place>> make_places() {
     auto places = std::make_shared<std::vector<Place>>();
     for (std::size_t i = 0; i < shards; ++i) places->push_back(std::make_unique<Shard>());
+    // Each thread's heap gets its pages now, not in the first window.
+    std::vector<std::thread> threads;
+    for (std::size_t thread = 0; thread < 2; ++thread)
+        threads.emplace_back([&, thread] {
+            OwnPart ids(thread, 2);
+            for (std::size_t i = 0; i < 2 * shards; ++i) replace((*places)[ids.next()]);
+        });
+    for (std::thread& thread : threads) thread.join();
     return places;
 }
 
