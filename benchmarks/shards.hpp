@@ -26,6 +26,10 @@ struct Strings {
         std::vector<std::string>(1600, "longer than what a string keeps within itself");
 
     void touch() { ++count; }
+    // Said to the index, so that it does not let hundreds of megabytes wait.
+    [[nodiscard]] std::size_t memory_usage() const {
+        return strings.size() * (sizeof(std::string) + strings[0].capacity());
+    }
     [[nodiscard]] std::uint64_t weigh() const {
         std::uint64_t sum = count;
         for (const std::string& string : strings) sum += static_cast<unsigned char>(string[0]);
