@@ -1,123 +1,125 @@
-// Random reads and iteration within one version of n shards, against a vector of shared_ptr, and
-// what each costs in memory beyond the shards.
-#include <atomic>
+// Random reads and iteration within one version of n shards of 64 bytes, against a vector of
+// shared_ptr and a flat vector (no versions, no sharing: the limit).
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
-#include <new>
+#include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
-
+#include "fixture.hpp"
 #include "shards.hpp"
 #include <cowindex/cowindex.hpp>
 
-namespace {
-
-using benchmarks::Random;
-using Shard = benchmarks::Blob<64>;
-using Index = cowindex::CowIndex<Shard>;
-using Vector = std::vector<std::shared_ptr<const Shard>>;
-
-Vector make_vector(std::size_t n) {
-    Vector shards;
-    for (std::size_t i = 0; i < n; ++i) shards.push_back(std::make_shared<const Shard>());
-    return shards;
-}
-
-void cowindex_random_read(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    const Index index(n);
-    auto reader = index.reader();
-    const auto view = reader.pin();
-    Random random;
-    for (auto _ : state) benchmark::DoNotOptimize(view[random.below(n)].count);
-}
-
-void vector_random_read(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    const Vector shards = make_vector(n);
-    Random random;
-    for (auto _ : state) benchmark::DoNotOptimize(shards[random.below(n)]->count);
-}
-
-void cowindex_iterate(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    const Index index(n);
-    auto reader = index.reader();
-    const auto view = reader.pin();
-    for (auto _ : state) {
-        std::uint64_t sum = 0;
-        for (const Shard& shard : view) sum += shard.count;
-        benchmark::DoNotOptimize(sum);
-    }
-    state.SetItemsProcessed(state.iterations() * state.range(0));
-}
-
-void vector_iterate(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    const Vector shards = make_vector(n);
-    for (auto _ : state) {
-        std::uint64_t sum = 0;
-        for (const auto& shard : shards) sum += shard->count;
-        benchmark::DoNotOptimize(sum);
-    }
-    state.SetItemsProcessed(state.iterations() * state.range(0));
-}
-
-void cowindex_build(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    for (auto _ : state) {
-        Index index(n);
-        benchmark::DoNotOptimize(&index);
-    }
-    state.SetItemsProcessed(state.iterations() * state.range(0));
-}
-
-void vector_build(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    for (auto _ : state) benchmark::DoNotOptimize(make_vector(n));
-    state.SetItemsProcessed(state.iterations() * state.range(0));
-}
-
-#if defined(__GLIBC__)
-// What the allocator really hands out, its rounding included.
-std::size_t allocated_bytes() {
-    const struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-}
-
-// Not a duration: bytes per shard beyond the shard itself, in the counter `overhead`.
-template <class Make>
-void overhead(benchmark::State& state, Make make) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    for (auto _ : state) {
-        const std::size_t before = allocated_bytes();
-        const auto made = make(n);
-        benchmark::DoNotOptimize(&made);
-        const double bytes = static_cast<double>(allocated_bytes() - before);
-        state.counters["overhead"] =
-            bytes / static_cast<double>(n) - static_cast<double>(sizeof(Shard));
-    }
-}
-BENCHMARK_CAPTURE(overhead, cowindex, [](std::size_t n) { return Index(n); })
-    ->Arg(1'000'000)
-    ->Iterations(1);
-BENCHMARK_CAPTURE(overhead, vector, make_vector)->Arg(1'000'000)->Iterations(1);
+#if defined(COWINDEX_WITH_TBB)
+#include <tbb/concurrent_hash_map.h>
 #endif
 
-BENCHMARK(cowindex_random_read)->Arg(10'000)->Arg(1'000'000);
-BENCHMARK(vector_random_read)->Arg(10'000)->Arg(1'000'000);
-BENCHMARK(cowindex_iterate)->Arg(1'000'000)->Unit(benchmark::kMillisecond);
-BENCHMARK(vector_iterate)->Arg(1'000'000)->Unit(benchmark::kMillisecond);
-BENCHMARK(cowindex_build)->Arg(1'000'000)->Unit(benchmark::kMillisecond);
-BENCHMARK(vector_build)->Arg(1'000'000)->Unit(benchmark::kMillisecond);
+namespace {
+
+using namespace benchmarks;
+using Shard = Blob<64>;
+
+struct Cow {
+    static constexpr const char* name = "cowindex";
+    explicit Cow(std::size_t n) : index(n), reader(index.reader()), view(reader.pin()) {}
+    std::uint64_t read(std::size_t id) const { return view[id].count; }
+    std::uint64_t sum() const {
+        std::uint64_t sum = 0;
+        for (const Shard& shard : view) sum += shard.count;
+        return sum;
+    }
+    cowindex::CowIndex<Shard> index;
+    cowindex::Reader<Shard> reader;
+    cowindex::View<Shard> view;
+};
+
+struct VectorOfShared {
+    static constexpr const char* name = "vector";
+    explicit VectorOfShared(std::size_t n) {
+        shards.reserve(n);
+        for (std::size_t i = 0; i < n; ++i) shards.push_back(std::make_shared<const Shard>());
+    }
+    std::uint64_t read(std::size_t id) const { return shards[id]->count; }
+    std::uint64_t sum() const {
+        std::uint64_t sum = 0;
+        for (const auto& shard : shards) sum += shard->count;
+        return sum;
+    }
+    std::vector<std::shared_ptr<const Shard>> shards;
+};
+
+struct Flat {
+    static constexpr const char* name = "flat";
+    explicit Flat(std::size_t n) : shards(n) {}
+    std::uint64_t read(std::size_t id) const { return shards[id].count; }
+    std::uint64_t sum() const {
+        std::uint64_t sum = 0;
+        for (const Shard& shard : shards) sum += shard.count;
+        return sum;
+    }
+    std::vector<Shard> shards;
+};
+
+template <class Candidate>
+Candidate& made(std::size_t n) {
+    return keep<Candidate>(n, [&] { return std::make_shared<Candidate>(n); });
+}
+
+template <class Candidate>
+void random_read(benchmark::State& state, std::size_t n) {
+    const Candidate& candidate = made<Candidate>(n);
+    static Random random;
+    for (auto _ : state) benchmark::DoNotOptimize(candidate.read(random.below(n)));
+}
+
+// Time is that of one shard.
+template <class Candidate>
+void iterate(benchmark::State& state, std::size_t n) {
+    const Candidate& candidate = made<Candidate>(n);
+    while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(n)))
+        benchmark::DoNotOptimize(candidate.sum());
+}
+
+#if defined(COWINDEX_WITH_TBB)
+void tbb_random_read(benchmark::State& state, std::size_t n) {
+    using Map = tbb::concurrent_hash_map<std::size_t, Shard>;
+    const Map& map = keep<Map>(n, [&] {
+        auto filled = std::make_shared<Map>();
+        for (std::size_t id = 0; id < n; ++id) filled->emplace(id, Shard());
+        return filled;
+    });
+    static Random random;
+    for (auto _ : state) {
+        Map::const_accessor found;
+        map.find(found, random.below(n));
+        benchmark::DoNotOptimize(found->second.count);
+    }
+}
+#endif
+
+template <class Candidate>
+void add(std::size_t n) {
+    if (!fits_into_memory(n * 128)) return;
+    const std::string tail = std::string(Candidate::name) + "/n:" + std::to_string(n);
+    benchmark::RegisterBenchmark(("random_read/" + tail).c_str(), random_read<Candidate>, n);
+    benchmark::RegisterBenchmark(("iterate/" + tail).c_str(), iterate<Candidate>, n);
+}
+
+const bool added = [] {
+    for (const std::size_t n : {10'000UL, 1'000'000UL, 10'000'000UL}) {
+        add<Cow>(n);
+        add<VectorOfShared>(n);
+        add<Flat>(n);
+    }
+#if defined(COWINDEX_WITH_TBB)
+    for (const std::size_t n : {10'000UL, 1'000'000UL})
+        benchmark::RegisterBenchmark(
+            ("random_read/tbb_concurrent_hash_map/n:" + std::to_string(n)).c_str(), tbb_random_read,
+            n);
+#endif
+    return true;
+}();
 
 } // namespace
-
-BENCHMARK_MAIN();

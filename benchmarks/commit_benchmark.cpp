@@ -1,93 +1,183 @@
-// What one commit of one 64-byte shard costs, publishing and reclaiming included, against
-//   floor   clone, swap one pointer, free, in place: what no versioned index can beat
-//   vector  copying a vector of shared_ptr: the usual hand-written copy-on-write index
-// Every candidate changes the same pseudo-random shards of n.
+// What a commit of k shards of n costs, publishing and reclaiming included:
+//   floor             clone, swap one pointer, free, in place: what no versioned index can beat
+//   cowindex          one writer that stays open
+//   cowindex_reader   the same while a reader's slot is in use, so that reclaiming needs barriers
+//   cowindex_update   through update(), which opens and closes its writer
+//   vector            copying a vector of shared_ptr: the usual hand-written copy-on-write index
+//   deep_clone        copying all shards
+// Every candidate changes the same pseudo-random shards. Arguments: n, k.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
+#include "fixture.hpp"
 #include "shards.hpp"
 #include <cowindex/cowindex.hpp>
 
 namespace {
 
-using benchmarks::Random;
-using Shard = benchmarks::Blob<64>;
+using namespace benchmarks;
 
-void floor_in_place(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
+// Each candidate: made of n shards, and commit(random, n, k). Its warm_up commits fill the pools.
+template <class Shard>
+struct Floor {
+    static constexpr const char* name = "floor";
+    static constexpr std::size_t warm_up = 10'000;
+
+    explicit Floor(std::size_t n) {
+        shards.reserve(n);
+        for (std::size_t i = 0; i < n; ++i) shards.push_back(std::make_unique<Shard>());
+    }
+    void commit(Random& random, std::size_t n, std::size_t k) {
+        for (std::size_t i = 0; i < k; ++i) {
+            auto& place = shards[random.below(n)];
+            auto clone = std::make_unique<Shard>(*place);
+            clone->touch();
+            place.swap(clone);
+        }
+    }
     std::vector<std::unique_ptr<Shard>> shards;
-    for (std::size_t i = 0; i < n; ++i) shards.push_back(std::make_unique<Shard>());
-    Random random;
-    for (auto _ : state) {
-        auto& place = shards[random.below(n)];
-        auto clone = std::make_unique<Shard>(*place);
-        clone->touch();
-        place.swap(clone);
-    }
-}
+};
 
-void cowindex_commit(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    const auto batch = static_cast<std::size_t>(state.range(1));
-    cowindex::CowIndex<Shard> index(n);
-    auto writer = index.writer();
-    Random random;
-    for (auto _ : state) {
-        for (std::size_t i = 0; i < batch; ++i) writer.edit(random.below(n)).touch();
+template <class Shard>
+struct CowCommit {
+    static constexpr const char* name = "cowindex";
+    static constexpr std::size_t warm_up = 10'000;
+
+    explicit CowCommit(std::size_t n) : index(n), writer(index.writer()) {}
+    void commit(Random& random, std::size_t n, std::size_t k) {
+        for (std::size_t i = 0; i < k; ++i) writer.edit(random.below(n)).touch();
         writer.commit();
     }
-    state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(batch));
-}
+    cowindex::CowIndex<Shard> index;
+    cowindex::IndexWriter<Shard> writer;
+};
 
-// With a reader's slot in use, so that reclaiming pays for its barriers.
-void cowindex_commit_with_reader(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    cowindex::CowIndex<Shard> index(n);
-    auto reader = index.reader();
-    auto writer = index.writer();
-    Random random;
-    for (auto _ : state) {
-        writer.edit(random.below(n)).touch();
-        writer.commit();
+template <class Shard>
+struct CowCommitWithReader : CowCommit<Shard> {
+    static constexpr const char* name = "cowindex_reader";
+
+    explicit CowCommitWithReader(std::size_t n) : CowCommit<Shard>(n) {}
+    cowindex::Reader<Shard> reader = this->index.reader();
+};
+
+template <class Shard>
+struct CowUpdate {
+    static constexpr const char* name = "cowindex_update";
+    static constexpr std::size_t warm_up = 10'000;
+
+    explicit CowUpdate(std::size_t n) : index(n) {}
+    void commit(Random& random, std::size_t n, std::size_t k) {
+        index.update([&](auto& writer) {
+            for (std::size_t i = 0; i < k; ++i) writer.edit(random.below(n)).touch();
+        });
     }
-}
+    cowindex::CowIndex<Shard> index;
+};
 
-void cowindex_update(benchmark::State& state) {
-    const auto n = static_cast<std::size_t>(state.range(0));
-    cowindex::CowIndex<Shard> index(n);
-    Random random;
-    for (auto _ : state) index.update([&](auto& writer) { writer.edit(random.below(n)).touch(); });
-}
+// What both that copy everything have in common. Publishing is a swap under a lock, of no
+// consequence beside the copy.
+template <class Version>
+struct Copying {
+    static constexpr std::size_t warm_up = 1;
 
-void copy_vector_of_shared_ptr(benchmark::State& state) {
+    template <class Touch>
+    void commit(Random& random, std::size_t n, std::size_t k, Touch touch) {
+        auto next = std::make_shared<Version>(*latest);
+        for (std::size_t i = 0; i < k; ++i) touch((*next)[random.below(n)]);
+        std::shared_ptr<const Version> published = std::move(next);
+        const std::lock_guard lock(mutex);
+        latest.swap(published);
+    }
+    std::mutex mutex;
+    std::shared_ptr<const Version> latest;
+};
+
+template <class Shard>
+struct VectorOfShared : Copying<std::vector<std::shared_ptr<const Shard>>> {
+    static constexpr const char* name = "vector";
     using Version = std::vector<std::shared_ptr<const Shard>>;
-    const auto n = static_cast<std::size_t>(state.range(0));
-    Version first;
-    for (std::size_t i = 0; i < n; ++i) first.push_back(std::make_shared<const Shard>());
-    std::atomic<std::shared_ptr<const Version>> latest(std::make_shared<const Version>(first));
-    first.clear();
-    Random random;
-    for (auto _ : state) {
-        auto next = std::make_shared<Version>(*latest.load());
-        auto& place = (*next)[random.below(n)];
-        auto clone = std::make_shared<Shard>(*place);
-        clone->touch();
-        place = std::move(clone);
-        latest.store(std::move(next));
+
+    explicit VectorOfShared(std::size_t n) {
+        Version first;
+        first.reserve(n);
+        for (std::size_t i = 0; i < n; ++i) first.push_back(std::make_shared<const Shard>());
+        this->latest = std::make_shared<const Version>(std::move(first));
     }
+    void commit(Random& random, std::size_t n, std::size_t k) {
+        Copying<Version>::commit(random, n, k, [](std::shared_ptr<const Shard>& place) {
+            auto clone = std::make_shared<Shard>(*place);
+            clone->touch();
+            place = std::move(clone);
+        });
+    }
+};
+
+template <class Shard>
+struct DeepClone : Copying<std::vector<Shard>> {
+    static constexpr const char* name = "deep_clone";
+
+    explicit DeepClone(std::size_t n) {
+        this->latest = std::make_shared<const std::vector<Shard>>(n);
+    }
+    void commit(Random& random, std::size_t n, std::size_t k) {
+        Copying<std::vector<Shard>>::commit(random, n, k, [](Shard& shard) { shard.touch(); });
+    }
+};
+
+template <class Candidate>
+void run(benchmark::State& state, std::size_t n, std::size_t k) {
+    Candidate& candidate = keep<Candidate>(n, [&] {
+        auto made = std::make_shared<Candidate>(n);
+        Random random(7);
+        for (std::size_t i = 0; i < Candidate::warm_up; ++i) made->commit(random, n, 1);
+        return made;
+    });
+    static Random random; // goes on, so that no two runs change the same shards
+    for (auto _ : state) candidate.commit(random, n, k);
 }
 
-BENCHMARK(floor_in_place)->Arg(1'000)->Arg(1'000'000)->Arg(10'000'000);
-BENCHMARK(cowindex_commit)->ArgsProduct({{1'000, 1'000'000, 10'000'000}, {1}});
-BENCHMARK(cowindex_commit)->ArgsProduct({{1'000'000}, {16, 1000}});
-BENCHMARK(cowindex_commit_with_reader)->Arg(1'000)->Arg(1'000'000);
-BENCHMARK(cowindex_update)->Arg(1'000)->Arg(1'000'000);
-BENCHMARK(copy_vector_of_shared_ptr)->Arg(1'000)->Arg(1'000'000)->Unit(benchmark::kNanosecond);
+template <template <class> class Candidate, std::size_t size>
+void add(std::size_t n, std::size_t k = 1) {
+    using Made = Candidate<Blob<size>>;
+    // Copying everything needs room for two versions.
+    if (!fits_into_memory(2 * n * (size + 64))) return;
+    const std::string name = std::string("commit/") + Made::name +
+                             "/bytes:" + std::to_string(size) + "/n:" + std::to_string(n) +
+                             "/k:" + std::to_string(k);
+    benchmark::RegisterBenchmark(name.c_str(), run<Made>, n, k);
+}
+
+const bool added = [] {
+    for (const std::size_t n : {100UL, 1'000UL, 10'000UL, 100'000UL, 1'000'000UL, 10'000'000UL}) {
+        add<Floor, 64>(n);
+        add<CowCommit, 64>(n);
+        add<CowCommitWithReader, 64>(n);
+        add<CowUpdate, 64>(n);
+        add<VectorOfShared, 64>(n);
+        add<DeepClone, 64>(n);
+    }
+    for (const std::size_t n : {1'000UL, 1'000'000UL, 10'000'000UL}) {
+        for (const std::size_t k : {16UL, 1'000UL}) add<Floor, 64>(n, k);
+        for (const std::size_t k : {16UL, 1'000UL}) add<CowCommit, 64>(n, k);
+        for (const std::size_t k : {16UL, 1'000UL}) add<CowCommitWithReader, 64>(n, k);
+        add<VectorOfShared, 64>(n, 1'000);
+    }
+    for (const std::size_t n : {1'000UL, 100'000UL, 1'000'000UL}) {
+        add<Floor, 4096>(n);
+        add<CowCommit, 4096>(n);
+    }
+    for (const std::size_t n : {100UL, 10'000UL}) {
+        add<Floor, 65536>(n);
+        add<CowCommit, 65536>(n);
+    }
+    return true;
+}();
 
 } // namespace
-
-BENCHMARK_MAIN();

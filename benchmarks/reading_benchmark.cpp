@@ -1,102 +1,90 @@
-// What it costs to read one element of one shard of the latest version, by one and two threads.
-//   bare_pointer      the element itself, through an atomic pointer: the limit
-//   unprotected       the same tree without a pin: what the walk itself costs
-//   pin               a reader's pin, read, unpin
-//   read_fn           CowIndex::read(), with a borrowed slot
-//   snapshot          an owned snapshot for each read
-//   shared_ptr_load   std::atomic<std::shared_ptr>::load for each read
-#include <atomic>
+// What it costs to acquire a consistent version, read one element of one of 64 shards of 64 bytes,
+// and let go of it, by one and two threads, with and without commits going on.
+//
+// `reader_time` is what one reader waits for one read; Google Benchmark's own Time divides by the
+// number of threads. CPU is each reader's own.
+#include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <mutex>
-#include <shared_mutex>
+#include <string>
 
 #include <benchmark/benchmark.h>
 
+#include "committer.hpp"
+#include "peers.hpp"
 #include "shards.hpp"
-#include <cowindex/cowindex.hpp>
 
 namespace {
 
-using Shard = benchmarks::Blob<64>;
-using Index = cowindex::CowIndex<Shard>;
-constexpr std::size_t shards = 64;
+using namespace benchmarks;
+using Shard = Blob<64>;
 
-Index& shared_index() {
-    static Index index(shards);
-    return index;
-}
-
-void bare_pointer(benchmark::State& state) {
-    static Shard shard;
-    static std::atomic<const Shard*> latest{&shard};
-    for (auto _ : state) benchmark::DoNotOptimize(latest.load(std::memory_order_acquire)->count);
-}
-
-void unprotected(benchmark::State& state) {
-    // A view held throughout; the version is loaded anew for each read, as a pin would.
-    static Index& index = shared_index();
-    auto reader = index.reader();
-    const auto view = reader.pin();
-    std::atomic<const Index::View*> latest{&view};
-    std::size_t i = 0;
-    for (auto _ : state)
-        benchmark::DoNotOptimize((*latest.load(std::memory_order_acquire))[i++ % shards].count);
-}
-
-void pin(benchmark::State& state) {
-    auto reader = shared_index().reader();
-    std::size_t i = 0;
-    for (auto _ : state) benchmark::DoNotOptimize(reader.pin()[i++ % shards].count);
-}
-
-void read_fn(benchmark::State& state) {
-    std::size_t i = 0;
-    for (auto _ : state)
-        shared_index().read(
-            [&](const auto& view) { benchmark::DoNotOptimize(view[i++ % shards].count); });
-}
-
-void snapshot(benchmark::State& state) {
-    std::size_t i = 0;
-    for (auto _ : state) benchmark::DoNotOptimize(shared_index().snapshot()[i++ % shards].count);
-}
-
-#if defined(__cpp_lib_atomic_shared_ptr)
-void shared_ptr_load(benchmark::State& state) {
-    static std::atomic<std::shared_ptr<const Shard>> latest(std::make_shared<const Shard>());
-    for (auto _ : state) benchmark::DoNotOptimize(latest.load()->count);
-}
-BENCHMARK(shared_ptr_load)->Threads(1)->Threads(2)->UseRealTime();
+// benchmark::DoNotOptimize() may send the value through memory, which costs as much as the read.
+void make_opaque(std::size_t& id) {
+#if defined(__GNUC__)
+    asm volatile("" : "+r"(id));
+#else
+    benchmark::DoNotOptimize(id);
 #endif
-
-void mutex_held(benchmark::State& state) {
-    static std::mutex mutex;
-    static Shard shard;
-    for (auto _ : state) {
-        const std::lock_guard lock(mutex);
-        benchmark::DoNotOptimize(shard.count);
-    }
 }
 
-void shared_mutex_held(benchmark::State& state) {
-    static std::shared_mutex mutex;
-    static Shard shard;
-    for (auto _ : state) {
-        const std::shared_lock lock(mutex);
-        benchmark::DoNotOptimize(shard.count);
+template <class Peer, Commits commits>
+struct Reading {
+    struct Running {
+        Peer peer;
+        Committer<Peer> committer{peer, commits, 1};
+    };
+    static inline std::unique_ptr<Running> running;
+
+    static void set_up(const benchmark::State&) { running = std::make_unique<Running>(); }
+    static void tear_down(const benchmark::State&) { running.reset(); }
+
+    static void run(benchmark::State& state) {
+        typename Peer::Session session(running->peer);
+        const auto start = std::chrono::steady_clock::now();
+        const std::uint64_t made = running->committer.made();
+        // All ids in turn, each opaque: no candidate may compute an address ahead of its read.
+        while (state.KeepRunningBatch(table_size)) {
+            for (std::size_t i = 0; i < table_size; ++i) {
+                std::size_t id = i;
+                make_opaque(id);
+                benchmark::DoNotOptimize(session.read(id));
+            }
+        }
+        if (commits != Commits::none && state.thread_index() == 0) {
+            const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+            state.counters["commits_per_s"] =
+                static_cast<double>(running->committer.made() - made) / passed.count();
+        }
+        // Summed over the threads, this is 1 / threads for each read; its inverse rate is the wall
+        // time times the threads over all reads.
+        const auto threads = static_cast<double>(state.threads());
+        state.counters["reader_time"] = benchmark::Counter(
+            1 / threads / threads,
+            benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
     }
+};
+
+template <class Peer, Commits commits>
+void add(int threads) {
+    const std::string name = std::string("read/") + Peer::name + "/" + to_string(commits);
+    benchmark::RegisterBenchmark(name.c_str(), Reading<Peer, commits>::run)
+        ->Setup(Reading<Peer, commits>::set_up)
+        ->Teardown(Reading<Peer, commits>::tear_down)
+        ->Threads(threads)
+        ->UseRealTime();
 }
 
-BENCHMARK(bare_pointer)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(unprotected)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(pin)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(read_fn)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(snapshot)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(mutex_held)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(shared_mutex_held)->Threads(1)->Threads(2)->UseRealTime();
+const bool added = [] {
+    add<CowUnprotected<Shard>, Commits::none>(1);
+    add<CowUnprotected<Shard>, Commits::none>(2);
+    for_each_peer<Shard>([]<class Peer>() {
+        add<Peer, Commits::none>(1);
+        add<Peer, Commits::none>(2);
+        add<Peer, Commits::each_ms>(2);
+        add<Peer, Commits::without_pause>(1);
+    });
+    return true;
+}();
 
 } // namespace
-
-BENCHMARK_MAIN();

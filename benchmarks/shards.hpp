@@ -1,8 +1,11 @@
-// Shards of a given size, and a random sequence that costs next to nothing.
+// Shards of a given size, shards that are slow to destroy, and a random sequence that costs next to
+// nothing.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace benchmarks {
 
@@ -13,6 +16,25 @@ struct Blob {
     unsigned char rest[Size - sizeof(std::uint64_t)] = {};
 
     void touch() { ++count; }
+    [[nodiscard]] std::uint64_t weigh() const { return count; }
+};
+
+// Whoever destroys the last of these is busy for a while.
+struct Strings {
+    std::uint64_t count = 0;
+    std::vector<std::string> strings =
+        std::vector<std::string>(1600, "longer than what a string keeps within itself");
+
+    void touch() { ++count; }
+    // Said to the index, so that it does not let hundreds of megabytes wait.
+    [[nodiscard]] std::size_t memory_usage() const {
+        return strings.size() * (sizeof(std::string) + strings[0].capacity());
+    }
+    [[nodiscard]] std::uint64_t weigh() const {
+        std::uint64_t sum = count;
+        for (const std::string& string : strings) sum += static_cast<unsigned char>(string[0]);
+        return sum;
+    }
 };
 
 // xorshift64* (Vigna, 2014), reduced by multiplication.

@@ -217,8 +217,12 @@ class Core {
 
     // A barrier interrupts every running thread of the process, for half a microsecond to some ten,
     // so versions are collected before one is paid for: so many that it costs a commit about
-    // `barrier_share` on average, within the policy's bounds, or fewer where they are large.
+    // `barrier_share` on average, within the policy's bounds. Fewer where commits are large: a
+    // small one retires `barrier_objects`, so a batch of a thousand shards can pay for a barrier
+    // alone, and what it frees is still in the caches when the next one needs it (3 to 4 times
+    // faster).
     static constexpr std::chrono::nanoseconds barrier_share{20};
+    static constexpr std::size_t barrier_objects = 4;
     static constexpr std::size_t barrier_bytes = std::size_t{4} << 20;
 
     // From how many changes on a batch whose base is out of date is replayed before the lock is

@@ -8,6 +8,7 @@ namespace cowindex::detail {
 template <class Shard, class Policy>
 bool Core<Shard, Policy>::barrier_due() const noexcept {
     return chain_.superseded_count() >= barrier_versions_ ||
+           chain_.superseded_objects() >= barrier_versions_ * barrier_objects ||
            (chain_.superseded_bytes() >= barrier_bytes && chain_.superseded_count() >= 4);
 }
 

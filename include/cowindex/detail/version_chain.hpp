@@ -98,6 +98,7 @@ class VersionChain {
         dead_bytes_ += retired.bytes();
         dead_nodes_bytes_ += retired.node_bytes();
         superseded_bytes_ += retired.bytes();
+        superseded_objects_ += retired.count();
         record->dead.splice(retired);
         record->superseded_at = coarse_now(); // costs a tenth of a small commit: only if held
         record->stage = Stage::superseded;
@@ -110,10 +111,12 @@ class VersionChain {
     void sort_superseded(Version horizon, IsPinned&& is_pinned) noexcept {
         for (std::size_t n = pinned_.size(); n > 0; --n) sort(pinned_.pop(), is_pinned);
         while (superseded_.head() != nullptr && superseded_.head()->version < horizon) {
-            superseded_bytes_ -= std::min(superseded_bytes_, superseded_.head()->dead.bytes());
+            const DeadList& dead = superseded_.head()->dead;
+            superseded_bytes_ -= std::min(superseded_bytes_, dead.bytes());
+            superseded_objects_ -= std::min(superseded_objects_, dead.count());
             sort(superseded_.pop(), is_pinned);
         }
-        if (superseded_.head() == nullptr) superseded_bytes_ = 0;
+        if (superseded_.head() == nullptr) superseded_bytes_ = superseded_objects_ = 0;
     }
 
     // How much one step may do under the lock.
@@ -178,6 +181,7 @@ class VersionChain {
     [[nodiscard]] std::size_t length() const noexcept { return length_; }
     [[nodiscard]] std::size_t superseded_count() const noexcept { return superseded_.size(); }
     [[nodiscard]] std::size_t superseded_bytes() const noexcept { return superseded_bytes_; }
+    [[nodiscard]] std::size_t superseded_objects() const noexcept { return superseded_objects_; }
     [[nodiscard]] std::size_t pinned_count() const noexcept { return pinned_.size(); }
     [[nodiscard]] std::size_t owned_count() const noexcept { return owned_.size(); }
     [[nodiscard]] std::size_t cleared_count() const noexcept { return cleared_.size(); }
@@ -373,6 +377,7 @@ class VersionChain {
     std::size_t dead_bytes_ = 0;       // on the lists of versions
     std::size_t dead_nodes_bytes_ = 0; // tree nodes among them
     std::size_t superseded_bytes_ = 0; // about: on the lists of superseded versions
+    std::size_t superseded_objects_ = 0;
 };
 
 } // namespace cowindex::detail
