@@ -160,10 +160,34 @@ extract() {
     ' "$1"
 }
 
+# Whether the tests compile $1: a source that a CMakeLists.txt names, a header that one includes.
+compiled() {
+    directory=$root/$(dirname "$1")
+    file=$(basename "$1")
+    case $file in
+    *.cpp) grep -qF "$file" "$root/examples/CMakeLists.txt" "$directory/CMakeLists.txt" 2>/dev/null ;;
+    *.hpp) grep -qF "#include \"$file\"" "$directory"/*.cpp ;;
+    *) true ;;
+    esac
+}
+
+# The headings of a document as addresses within it, as web pages of repositories make them.
+anchors() {
+    awk '
+        /^```/ { inside = !inside }
+        !inside && /^##* / {
+            heading = tolower($0)
+            sub(/^##* */, "", heading)
+            gsub(/[^a-z0-9_ -]/, "", heading)
+            gsub(/ /, "-", heading)
+            print heading
+        }' "$1"
+}
+
 check_documents() {
     code_blocks=0
     links=0
-    for document in "$root/README.md" "$root"/docs/*.md; do
+    for document in "$root/README.md" "$root"/docs/*.md "$root"/.github/*.md; do
         [ -f "$document" ] || continue
         name=${document#"$root"/}
         blocks "$document" >"$work/blocks"
@@ -179,6 +203,7 @@ check_documents() {
                 fail "$name:$line: there is no $source"
                 continue
             fi
+            compiled "$source" || fail "$name:$line: no test compiles $source"
             extract "$root/$source" "$part" >"$work/expected"
             blocks "$document" "$line" >"$work/shown"
             if [ ! -s "$work/expected" ]; then
@@ -193,14 +218,24 @@ check_documents() {
             /^```/ { inside = !inside }
             !inside {
                 rest = $0
-                while (match(rest, /\]\([^)#: ]+[)#]/)) {
-                    print substr(rest, RSTART + 2, RLENGTH - 3)
+                while (match(rest, /\]\([^): ]+\)/)) {
+                    link = substr(rest, RSTART + 2, RLENGTH - 3)
+                    anchor = link
+                    if (!sub(/^[^#]*#/, "", anchor)) anchor = "-"
+                    sub(/#.*/, "", link)
+                    print (link == "" ? "-" : link), anchor
                     rest = substr(rest, RSTART + RLENGTH)
                 }
             }' "$document" >"$work/links"
-        while read -r link; do
+        while read -r link anchor; do
             links=$((links + 1))
-            [ -e "$(dirname "$document")/$link" ] || fail "$name links to $link, which is not there"
+            target=$(dirname "$document")/$link
+            [ "$link" != - ] || target=$document
+            if [ ! -e "$target" ]; then
+                fail "$name links to $link, which is not there"
+            elif [ "$anchor" != - ] && ! anchors "$target" | grep -qxF -e "$anchor"; then
+                fail "$name links to #$anchor, which is no heading of $(basename "$target")"
+            fi
         done <"$work/links"
     done
     [ "$code_blocks" -gt 0 ] || fail "no document shows code of a compiled file"
