@@ -17,7 +17,7 @@ plant() {
     rm -rf "$work/tree"
     mkdir "$work/tree"
     cp -R "$source/include" "$source/tests" "$source/docs" "$source/examples" \
-        "$source/CMakeLists.txt" "$source/README.md" "$work/tree"
+        "$source/.github" "$source/CMakeLists.txt" "$source/README.md" "$work/tree"
     (cd "$work/tree" && eval "$2" && find . -name '*.old' -exec rm {} +) || {
         echo "could not plant: $2"
         missed=$((missed + 1))
