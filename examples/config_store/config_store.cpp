@@ -49,7 +49,8 @@ cowindex::Version reload(Settings& settings, const std::filesystem::path& file) 
 
     // [reload]
     Settings::Writer writer = settings.writer("reload");
-    for (const auto& [id, section] : settings.snapshot().items()) {
+    const auto now = settings.snapshot(); // with a name: a loop over a temporary's items dangles
+    for (const auto& [id, section] : now.items()) {
         const auto found = std::find_if(wanted.begin(), wanted.end(), [&](const Section& each) {
             return each.name == section.name;
         });
