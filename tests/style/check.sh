@@ -160,10 +160,41 @@ extract() {
     ' "$1"
 }
 
+# Whether the tests compile $1: a source that a CMakeLists.txt names, a header that one includes.
+compiled() {
+    directory=$root/${1%/*}
+    file=${1##*/}
+    case $file in
+    *.cpp) grep -qF "$file" "$root/examples/CMakeLists.txt" "$directory/CMakeLists.txt" 2>/dev/null ;;
+    *.hpp) grep -qF "#include \"$file\"" "$directory"/*.cpp ;;
+    *) true ;;
+    esac
+}
+
+# Addresses within documents, as web pages of repositories make them of headings: lists those of the
+# lines "<document> <file> <address>" in file $1 that no heading of the file yields.
+lost_anchors() {
+    awk '
+        FNR == 1 { file = FILENAME; sub(/.*\//, "", file); inside = 0 }
+        FILENAME == ARGV[ARGC - 1] {
+            if (!(($2, $3) in known)) print $1 " links to #" $3 ", which is no heading of " $2
+            next
+        }
+        /^```/ { inside = !inside }
+        !inside && /^##* / {
+            heading = tolower($0)
+            sub(/^##* /, "", heading)
+            gsub(/[^a-z0-9_ -]/, "", heading)
+            gsub(/ /, "-", heading)
+            known[file, heading] = 1
+        }' "$root/README.md" "$root"/docs/*.md "$1"
+}
+
 check_documents() {
     code_blocks=0
     links=0
-    for document in "$root/README.md" "$root"/docs/*.md; do
+    : >"$work/wanted"
+    for document in "$root/README.md" "$root"/docs/*.md "$root"/.github/*.md; do
         [ -f "$document" ] || continue
         name=${document#"$root"/}
         blocks "$document" >"$work/blocks"
@@ -179,6 +210,7 @@ check_documents() {
                 fail "$name:$line: there is no $source"
                 continue
             fi
+            compiled "$source" || fail "$name:$line: no test compiles $source"
             extract "$root/$source" "$part" >"$work/expected"
             blocks "$document" "$line" >"$work/shown"
             if [ ! -s "$work/expected" ]; then
@@ -193,16 +225,30 @@ check_documents() {
             /^```/ { inside = !inside }
             !inside {
                 rest = $0
-                while (match(rest, /\]\([^)#: ]+[)#]/)) {
-                    print substr(rest, RSTART + 2, RLENGTH - 3)
+                while (match(rest, /\]\([^): ]+\)/)) {
+                    link = substr(rest, RSTART + 2, RLENGTH - 3)
+                    anchor = link
+                    if (!sub(/^[^#]*#/, "", anchor)) anchor = "-"
+                    sub(/#.*/, "", link)
+                    print (link == "" ? "-" : link), anchor
                     rest = substr(rest, RSTART + RLENGTH)
                 }
             }' "$document" >"$work/links"
-        while read -r link; do
+        while read -r link anchor; do
             links=$((links + 1))
-            [ -e "$(dirname "$document")/$link" ] || fail "$name links to $link, which is not there"
+            target=$(dirname "$document")/$link
+            [ "$link" != - ] || target=$document
+            if [ ! -e "$target" ]; then
+                fail "$name links to $link, which is not there"
+            elif [ "$anchor" != - ]; then
+                echo "$name ${target##*/} $anchor" >>"$work/wanted"
+            fi
         done <"$work/links"
     done
+    lost_anchors "$work/wanted" >"$work/lost"
+    while read -r line; do
+        fail "$line"
+    done <"$work/lost"
     [ "$code_blocks" -gt 0 ] || fail "no document shows code of a compiled file"
     [ "$links" -gt 0 ] || fail "no document links to a file"
 }

@@ -17,7 +17,7 @@ plant() {
     rm -rf "$work/tree"
     mkdir "$work/tree"
     cp -R "$source/include" "$source/tests" "$source/docs" "$source/examples" \
-        "$source/CMakeLists.txt" "$source/README.md" "$work/tree"
+        "$source/.github" "$source/CMakeLists.txt" "$source/README.md" "$work/tree"
     (cd "$work/tree" && eval "$2" && find . -name '*.old' -exec rm {} +) || {
         echo "could not plant: $2"
         missed=$((missed + 1))
@@ -59,6 +59,12 @@ plant 'there is no examples/quick_start.cpp' "rm examples/quick_start.cpp"
 plant 'comes from no compiled file' "sed -i.old '/^<!-- from/d' README.md"
 plant 'no document shows code' "sed -i.old '/^<!-- from/d' README.md docs/*.md"
 plant 'which is not there' "echo '[gone](docs/gone.md)' >>README.md"
+plant 'is no heading of design.md' "echo '[gone](docs/design.md#gone)' >>README.md"
+plant 'is no heading of README.md' "echo '[gone](#gone)' >>README.md"
+plant 'no test compiles examples/quick_start.cpp' \
+    "sed -i.old 's/quick_start.cpp/slow_start.cpp/' examples/CMakeLists.txt"
+plant 'no test compiles examples/migration/rcu.hpp' \
+    "sed -i.old 's/#include \"rcu.hpp\"//' examples/migration/main.cpp"
 plant 'CHANGELOG.md has no section' "sed -i.old 's/^## .*//' docs/CHANGELOG.md"
 
 # The other mode: a document against what a program prints.
