@@ -41,8 +41,8 @@ configuration() {
     printf '%-18s %s, %d s\n' "$name" "$verdict" $(($(date +%s) - start))
 }
 
-native=20000
-slow=2000
+native=3000
+slow=300
 configuration O0 '' $native $native g++ -O0
 configuration O3 '' $native $native g++ -O3 -DNDEBUG
 configuration c++23 '' $native $native g++ -std=c++23 -O1
@@ -58,5 +58,5 @@ configuration aarch64 'qemu-aarch64 -L /usr/aarch64-linux-gnu' $slow $slow aarch
 configuration s390x 'qemu-s390x -L /usr/s390x-linux-gnu' $slow $slow s390x-linux-gnu-g++ -O1
 # The standard library is not instrumented: what it has written is told apart by its headers alone.
 configuration msan '' $native $slow clang++-19 -O1 -fsanitize=memory -fno-sanitize-recover=all
-configuration memcheck 'valgrind -q --error-exitcode=9 --leak-check=full' 300 500 g++ -O1
+configuration memcheck 'valgrind -q --error-exitcode=9 --leak-check=full' 100 100 g++ -O1
 exit "$failed"
