@@ -1,10 +1,9 @@
 #!/bin/sh
-# Runs the given test programs in turn, each time with another seed, until the time is over.
+# Runs the given test programs in turn until the time is over.
 #
 #   soak.sh <seconds> <program>...
 #
-# The programs themselves demand that gauges return to zero and that no memory is left; the peak of
-# each round is printed, so that growth from round to round would be seen.
+# The programs themselves demand that gauges return to zero and that no memory is left.
 set -u
 end=$(($(date +%s) + ${1:?usage: soak.sh <seconds> <program>...}))
 shift
@@ -12,7 +11,7 @@ round=0
 while [ "$(date +%s)" -lt "$end" ]; do
     round=$((round + 1))
     for program in "$@"; do
-        "$program" --rng-seed "$round" >/dev/null || {
+        "$program" >/dev/null || {
             echo "round $round: $program failed"
             exit 1
         }
