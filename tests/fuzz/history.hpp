@@ -392,10 +392,21 @@ class History {
 
     void writer_write_through() {
         ModelWriter* model = some_writer();
-        if (model == nullptr || model->cell == nullptr) return;
+        if (model == nullptr) return;
+        if (model->cell == nullptr) return writer_edit_all(*model, last_stamp_);
         FUZZ_CHECK(model->cell->stamp == model->shown.stamp(model->cell_id));
         model->cell->stamp = fresh();
         model->shown.set(model->cell_id, model->cell->stamp);
+    }
+
+    // A large batch: it is replayed before the lock is taken.
+    static void writer_edit_all(ModelWriter& model, std::uint64_t& last_stamp) {
+        const std::vector<Entry> entries = model.shown.entries;
+        for (const Entry& entry : entries) {
+            Cell& cell = model.writer.edit(entry.id);
+            cell.stamp = ++last_stamp;
+            model.change(entry.id, cell.stamp);
+        }
     }
 
     void writer_replace() {
