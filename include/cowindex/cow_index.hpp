@@ -293,16 +293,18 @@ class CowIndex {
     template <class Fill>
     [[nodiscard]] static Core* create(const Options& options, Fill&& fill) {
         if (options.time_every == 0)
-            throw std::invalid_argument("cowindex: Options::time_every must be at least 1");
+            detail::raise(
+                std::invalid_argument("cowindex: Options::time_every must be at least 1"));
         if (options.budget.soft_bytes == 0 || options.budget.hard_bytes == 0)
-            throw std::invalid_argument("cowindex: a MemoryBudget of 0 bytes admits nothing; leave "
-                                        "the limit out, or set what the index may hold");
+            detail::raise(
+                std::invalid_argument("cowindex: a MemoryBudget of 0 bytes admits nothing; leave "
+                                      "the limit out, or set what the index may hold"));
         if (options.budget.hard_bytes != MemoryBudget::unlimited &&
             options.budget.soft_bytes != MemoryBudget::unlimited &&
             options.budget.soft_bytes > options.budget.hard_bytes)
-            throw std::invalid_argument(
+            detail::raise(std::invalid_argument(
                 "cowindex: MemoryBudget::soft_bytes (" + std::to_string(options.budget.soft_bytes) +
-                ") is above hard_bytes (" + std::to_string(options.budget.hard_bytes) + ")");
+                ") is above hard_bytes (" + std::to_string(options.budget.hard_bytes) + ")"));
         typename Core::Settings settings{options.allocator, options.first_version,
                                          options.time_every, options.budget};
         settings.budget.soft_bytes =

@@ -32,16 +32,16 @@ struct SnapshotPair {
     template <class Snapshot>
     static void check(const Snapshot& older, const Snapshot& newer) {
         if (older.record_ == nullptr || newer.record_ == nullptr)
-            throw std::invalid_argument("cowindex: an empty snapshot (default-made or moved from) "
-                                        "has no version to compare");
+            raise(std::invalid_argument("cowindex: an empty snapshot (default-made or moved from) "
+                                        "has no version to compare"));
         if (older.record_->core != newer.record_->core)
-            throw std::invalid_argument(
-                "cowindex: only snapshots of one index can be compared; these are of two");
+            raise(std::invalid_argument(
+                "cowindex: only snapshots of one index can be compared; these are of two"));
         if (older.version() > newer.version())
-            throw std::invalid_argument("cowindex: the older snapshot comes first; these are of "
+            raise(std::invalid_argument("cowindex: the older snapshot comes first; these are of "
                                         "versions " +
                                         std::to_string(older.version()) + " and " +
-                                        std::to_string(newer.version()));
+                                        std::to_string(newer.version())));
     }
 
     template <class Snapshot, class Fn>

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdio>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -10,6 +12,11 @@
 
 #include <cowindex/memory.hpp>
 #include <cowindex/version.hpp>
+
+// Compiled without exceptions (`-fno-exceptions`), the library throws nothing: see detail::raise().
+#if !defined(__cpp_exceptions) && !defined(COWINDEX_NO_EXCEPTIONS)
+#define COWINDEX_NO_EXCEPTIONS 1
+#endif
 
 namespace cowindex {
 
@@ -54,28 +61,40 @@ class MemoryBudgetError : public std::runtime_error {
 
 namespace detail {
 
+// The one place where the library throws. Without exceptions the message goes to the standard error
+// stream, then `std::terminate()` is called, and with it the program's `std::terminate_handler`.
+template <class Error>
+[[noreturn]] void raise(Error error) {
+#if defined(COWINDEX_NO_EXCEPTIONS)
+    std::fprintf(stderr, "%s\n", error.what());
+    std::terminate();
+#else
+    throw error;
+#endif
+}
+
 [[noreturn]] inline void throw_absent(ShardId id, ShardId id_bound) {
-    throw std::out_of_range("cowindex: no shard has id " + std::to_string(id) +
+    raise(std::out_of_range("cowindex: no shard has id " + std::to_string(id) +
                             " (ids in use are below " + std::to_string(id_bound) +
-                            "; ask contains(id) first, or use find(id))");
+                            "; ask contains(id) first, or use find(id))"));
 }
 
 [[noreturn]] inline void throw_present(ShardId id) {
-    throw std::invalid_argument("cowindex: insert(): shard " + std::to_string(id) +
-                                " exists already; use replace(), or append() for a new id");
+    raise(std::invalid_argument("cowindex: insert(): shard " + std::to_string(id) +
+                                " exists already; use replace(), or append() for a new id"));
 }
 
 [[noreturn]] inline void throw_id_limit() {
-    throw std::length_error("cowindex: the largest usable shard id is 2^64 - 2");
+    raise(std::length_error("cowindex: the largest usable shard id is 2^64 - 2"));
 }
 
 [[noreturn]] inline void throw_version_limit() {
-    throw std::overflow_error("cowindex: version numbers are used up (the last is 2^64 - 2)");
+    raise(std::overflow_error("cowindex: version numbers are used up (the last is 2^64 - 2)"));
 }
 
 [[noreturn]] inline void throw_negative_timeout(const char* where) {
-    throw std::invalid_argument(std::string("cowindex: ") + where +
-                                "(): the timeout is negative; use zero for a single try");
+    raise(std::invalid_argument(std::string("cowindex: ") + where +
+                                "(): the timeout is negative; use zero for a single try"));
 }
 
 // The moment `timeout` from now, or the end of time where that is later.
@@ -87,14 +106,14 @@ namespace detail {
 }
 
 [[noreturn]] inline void throw_moved_from(const char* what) {
-    throw std::logic_error(std::string("cowindex: this ") + what +
-                           " was moved from; only assignment and destruction are allowed");
+    raise(std::logic_error(std::string("cowindex: this ") + what +
+                           " was moved from; only assignment and destruction are allowed"));
 }
 
 [[noreturn]] inline void throw_nested_update() {
-    throw std::logic_error(
+    raise(std::logic_error(
         "cowindex: update() inside update() of the same index on one thread would conflict with "
-        "itself; make all edits through the writer that was passed in");
+        "itself; make all edits through the writer that was passed in"));
 }
 
 [[noreturn]] inline void throw_conflict(std::vector<ShardId> shards) {
@@ -108,7 +127,7 @@ namespace detail {
     if (shards.size() > shown) message += " and " + std::to_string(shards.size() - shown) + " more";
     message += " since this writer's base version; discard() and edit again, revert() those "
                "shards and rebase(), or let update() retry";
-    throw ConflictError(message, std::move(shards));
+    raise(ConflictError(message, std::move(shards)));
 }
 
 [[noreturn]] inline void throw_over_budget(std::size_t budget, std::size_t needed,
@@ -128,7 +147,7 @@ namespace detail {
                    " ms, alone holds " + std::to_string(oldest->retained_bytes);
     }
     message += "; let go of old versions and commit again, or raise MemoryBudget::hard_bytes";
-    throw MemoryBudgetError(message, budget, needed, retained);
+    raise(MemoryBudgetError(message, budget, needed, retained));
 }
 
 } // namespace detail

@@ -74,10 +74,10 @@ class PrometheusText {
                       name != "quantile";
         for (const char c : name) usable = usable && (is_letter(c) || (c >= '0' && c <= '9'));
         if (!usable)
-            throw std::invalid_argument("cowindex: '" + std::string(name) +
+            raise(std::invalid_argument("cowindex: '" + std::string(name) +
                                         "' cannot name a Prometheus label; use letters, digits and "
                                         "underscores, no digit and "
-                                        "no double underscore first, and not 'quantile'");
+                                        "no double underscore first, and not 'quantile'"));
     }
 
     void add(const MetricField& field) {

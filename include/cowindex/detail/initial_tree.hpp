@@ -76,12 +76,9 @@ class InitialTree {
     template <class Make>
     ShardBox<Shard>* make_box(ShardId id, Make& make) {
         auto* box = make_object<ShardBox<Shard>>(allocator_, [&]() -> Shard { return make(id); });
-        try {
-            box->set_bytes(Policy::bytes(box->shard) + box_overhead<Shard>);
-        } catch (...) {
-            destroy_object(allocator_, box);
-            throw;
-        }
+        Rollback rollback([&]() noexcept { destroy_object(allocator_, box); });
+        box->set_bytes(Policy::bytes(box->shard) + box_overhead<Shard>);
+        rollback.done();
         box->birth = birth_;
         shard_bytes_ += box->bytes();
         ++tree_.size;

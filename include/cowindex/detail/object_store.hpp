@@ -23,6 +23,25 @@ namespace cowindex::detail {
 template <class T, class Allocator>
 using Rebind = typename std::allocator_traits<Allocator>::template rebind_alloc<T>;
 
+// Runs `undo` at the end of its scope, unless the work there was done: for what must be taken back
+// if the rest throws. Not try and catch: that does not compile without exceptions.
+template <class Undo>
+class Rollback {
+  public:
+    explicit Rollback(Undo undo) noexcept : undo_(std::move(undo)) {}
+    ~Rollback() {
+        if (!done_) undo_();
+    }
+    Rollback(const Rollback&) = delete;
+    Rollback& operator=(const Rollback&) = delete;
+
+    void done() noexcept { done_ = true; }
+
+  private:
+    Undo undo_;
+    bool done_ = false;
+};
+
 // Raw memory for one T. Throws what the allocator throws.
 template <class T, class Allocator>
 [[nodiscard]] T* allocate_one(const Allocator& allocator) {
@@ -41,12 +60,10 @@ void deallocate_one(const Allocator& allocator, T* memory) noexcept {
 template <class T, class Allocator, class... Args>
 [[nodiscard]] T* make_object(const Allocator& allocator, Args&&... args) {
     T* memory = allocate_one<T>(allocator);
-    try {
-        return ::new (static_cast<void*>(memory)) T(std::forward<Args>(args)...);
-    } catch (...) {
-        deallocate_one(allocator, memory);
-        throw;
-    }
+    Rollback rollback([&]() noexcept { deallocate_one(allocator, memory); });
+    T* object = ::new (static_cast<void*>(memory)) T(std::forward<Args>(args)...);
+    rollback.done();
+    return object;
 }
 
 template <class T, class Allocator>
@@ -212,13 +229,10 @@ class NodePool {
 
     COWINDEX_COLD void allocate(NodeCount need) {
         const NodeCount before = stock();
-        try {
-            while (leaves_.count < need.leaves) push(leaves_, make_object<Leaf<Shard>>(allocator_));
-            while (inners_.count < need.inners) push(inners_, make_object<Inner>(allocator_));
-        } catch (...) {
-            trim(before);
-            throw;
-        }
+        Rollback rollback([&]() noexcept { trim(before); });
+        while (leaves_.count < need.leaves) push(leaves_, make_object<Leaf<Shard>>(allocator_));
+        while (inners_.count < need.inners) push(inners_, make_object<Inner>(allocator_));
+        rollback.done();
     }
 
     static void push(Stock& stock, Node* node) noexcept {

@@ -102,12 +102,9 @@ class WriteBatch {
         }
         changes.reserve_one();
         changes.reserve_erasure(id, own ? box->change : changes.size());
-        try {
-            pool.reserve(builder.need(id));
-        } catch (...) {
-            changes.cancel_erasure(id);
-            throw;
-        }
+        Rollback rollback([&]() noexcept { changes.cancel_erasure(id); });
+        pool.reserve(builder.need(id));
+        rollback.done();
         builder.remove(id);
         update_gauge();
         if (own) {
@@ -247,16 +244,16 @@ class WriteBatch {
     [[nodiscard]] Box* make_box(NodeCount nodes, Make&& make) {
         const NodeCount stock = pool.stock();
         Box* memory = boxes.take();
-        try {
-            changes.reserve_one();
-            pool.reserve(nodes);
-            return ::new (static_cast<void*>(memory)) Box(std::forward<Make>(make));
-        } catch (...) {
+        Rollback rollback([&]() noexcept {
             pool.trim(stock);
             boxes.give(memory);
             update_gauge();
-            throw;
-        }
+        });
+        changes.reserve_one();
+        pool.reserve(nodes);
+        Box* box = ::new (static_cast<void*>(memory)) Box(std::forward<Make>(make));
+        rollback.done();
+        return box;
     }
 
     [[nodiscard]] Box* present(ShardId id, typename Builder::Path& path) const {

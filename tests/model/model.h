@@ -1,0 +1,49 @@
+// What all models share. -DMUTANT=n weakens the order, or leaves out the step, that is numbered n:
+// up to 16 the orders of detail/publication.hpp, 21 to 23 those of other headers, from 100 on the portable ones marked (S) there,
+// from 200 on steps of the protocol, from 300 on acquire alone and from 400 on release alone. -DPORTABLE chooses the mode without membarrier.
+//
+// The orders here are those of the headers. membarrier is a seq_cst fence on both sides: README.md
+// says why that is a fair model.
+#pragma once
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifndef MUTANT
+#define MUTANT 0
+#endif
+#define RLX memory_order_relaxed
+#define ACQ memory_order_acquire
+#define REL memory_order_release
+#define ACQ_REL memory_order_acq_rel
+#define SC memory_order_seq_cst
+#define IS(n) (MUTANT == (n))
+#define WEAK(n, order, weaker) (IS(n) ? (weaker) : (order))
+#define BOTH(n) (IS(n) ? RLX : IS(300 + (n)) ? ACQ : IS(400 + (n)) ? REL : ACQ_REL)
+
+#ifdef PORTABLE
+#define S(n, order, weaker) WEAK(100 + (n), SC, order)
+#define LIGHT() ((void)0)
+#define HEAVY() ((void)0)
+#else
+#define S(n, order, weaker) WEAK(n, order, weaker)
+#define LIGHT() (IS(201) ? (void)0 : atomic_thread_fence(SC))
+#define HEAVY() (IS(202) ? (void)0 : atomic_thread_fence(SC))
+#endif
+
+// Ends a try that would be repeated without having changed anything. A checker need not look at
+// repetitions; a program that runs for real must.
+#ifdef GENMC
+void __VERIFIER_assume(bool);
+#define RETRY __VERIFIER_assume(false)
+#else
+#define RETRY ((void)0)
+#endif
+
+static inline pthread_t start(void* (*run)(void*), void* with) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, run, with);
+    return thread;
+}

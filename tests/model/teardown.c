@@ -1,0 +1,60 @@
+// The last user closes an index while the last owners of two versions let go of them, and a record is
+// used again once its control block is out of use. The index is freed once, by whoever is last.
+// Headers: Core::drop_user, close and survivor_died, OwnerState, UserCount.
+#include "model.h"
+#define RECORDS 2
+
+struct Record { int control; atomic_uchar end; };
+enum { released = 1, orphaned = 2 };
+static struct Record records[RECORDS];
+static int core = 1; // 0: freed
+static atomic_int users = 2;
+static atomic_int survivors = 1;
+
+static bool drop(atomic_int* count) { // (16)
+    return atomic_fetch_sub_explicit(count, 1, BOTH(16)) == 1;
+}
+static void free_core(void) {
+    assert(core == 1);
+    core = 0;
+}
+static void* last_owner(void* which) {
+    struct Record* record = which;
+    const int mine = core; // a snapshot's record leads to the index's allocator
+    assert(mine == 1);
+    record->control = 1; // the control block is being taken apart
+    const unsigned char before =
+        atomic_fetch_or_explicit(&record->end, released, BOTH(11)); // (11)
+    if ((before & orphaned) != 0 && drop(&survivors)) free_core();
+    return NULL;
+}
+static void close_core(void) {
+    for (int r = 0; r < RECORDS; ++r) {
+        if (!IS(214)) atomic_fetch_add_explicit(&survivors, 1, RLX); // (15)
+        const unsigned char before =
+            atomic_fetch_or_explicit(&records[r].end, orphaned, BOTH(13)); // (13)
+        if (IS(214)) atomic_fetch_add_explicit(&survivors, 1, RLX); // after it was told to report
+        if ((before & released) != 0) {
+            records[r].control = 2; // (13): its memory is free
+            drop(&survivors);
+        }
+    }
+    if (drop(&survivors)) free_core();
+}
+static void* user(void* which) {
+    const int mine = core;
+    assert(mine == 1);
+    struct Record* record = which;
+    if (record != NULL && // a commit looks whether the record can be used again
+        (atomic_load_explicit(&record->end, WEAK(12, ACQ, RLX)) & released) != 0) // (12)
+        record->control = 3;
+    if (drop(&users)) close_core();
+    return NULL;
+}
+
+int main(void) {
+    for (int r = 0; r < RECORDS; ++r) start(last_owner, &records[r]);
+    start(user, &records[0]);
+    start(user, NULL);
+    return 0;
+}

@@ -1,0 +1,17 @@
+/// What two shared libraries export that have each compiled the headers for themselves.
+#pragma once
+
+#include <string>
+
+#include <cowindex/cowindex.hpp>
+
+using SharedIndex = cowindex::CowIndex<std::string>;
+
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
+EXPORTED SharedIndex* first_make();
+EXPORTED bool first_use(SharedIndex& index, int round);
+EXPORTED void first_end(SharedIndex* index);
+EXPORTED SharedIndex* second_make();
+EXPORTED bool second_use(SharedIndex& index, int round);
+EXPORTED void second_end(SharedIndex* index);
