@@ -212,7 +212,7 @@ TEST_CASE("a barrier is paid for only when enough versions wait") {
         HookPolicy::at(SyncPoint::reclaim_barrier, count);
     };
     HookPolicy::at(SyncPoint::reclaim_barrier, count);
-    for (int i = 0; i < 20; ++i) index.replace(1, i);
+    for (int i = 0; i < 12; ++i) index.replace(1, i);
     REQUIRE(barriers == 0);
     for (int i = 0; i < 2000; ++i) index.replace(1, i);
     REQUIRE(barriers > 0);
@@ -278,6 +278,18 @@ TEST_CASE("the policy says how many versions wait for a barrier") {
     const int between = barriers_of_a_thousand<BarrierPolicy<20, 50>>();
     REQUIRE(between >= 20);
     REQUIRE(between <= 50);
+}
+
+TEST_CASE("a large commit pays for a barrier of its own") {
+    using Policy = BarrierPolicy<20, 20>;
+    cowindex::CowIndex<int, Policy> index(1000);
+    const auto reader = index.reader();
+    Policy::barriers = 0;
+    for (int i = 0; i < 10; ++i)
+        index.update([&](auto& writer) {
+            for (ShardId id = 0; id < 1000; ++id) writer.edit(id) = i;
+        });
+    REQUIRE(Policy::barriers == 10);
 }
 
 TEST_CASE("writers, batches and records are used again") {

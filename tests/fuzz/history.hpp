@@ -212,6 +212,9 @@ class History {
                                        ~ShardId{0} - 1,
                                        ~ShardId{0}};
     static constexpr std::size_t most_shards = 24;
+    static constexpr std::size_t tallest_path =
+        cowindex::detail::max_height * sizeof(cowindex::detail::Inner) +
+        sizeof(cowindex::detail::Leaf<Cell>);
     static constexpr Version last_version = ~Version{0} - 1;
 
     using Held = std::pair<Index::Snapshot, StatePtr>;
@@ -537,12 +540,14 @@ class History {
         const auto stats = core_->memory_usage();
         FUZZ_CHECK(stats.live_bytes + stats.retained_bytes <= hard_);
     }
-    // Refused: it would not have fitted beside what is held now.
+    // Refused: it would not have fitted beside what is held now. On another version than its base
+    // a commit may need more nodes than the writer has.
     void check_refusal(const ModelWriter& model) {
         FUZZ_CHECK(hard_ != 0);
         const auto stats = core_->memory_usage();
+        const std::size_t paths = model.base == latest_ ? 0 : model.changed.size() * tallest_path;
         FUZZ_CHECK(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes +
-                       model.writer.memory_overhead() + sizeof(Core::Record) >
+                       model.writer.memory_overhead() + sizeof(Core::Record) + paths >
                    hard_);
     }
     [[nodiscard]] bool exhausted() const { return latest_->version == last_version; }

@@ -242,6 +242,7 @@ class Core {
 
     void close() noexcept;
     [[nodiscard]] Record* new_record();
+    [[nodiscard]] Batch* take_idle(std::thread::id thread) noexcept;
     void destroy_batch(Batch* batch) noexcept;
     void forget_update(ActiveUpdate& update) noexcept;
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }

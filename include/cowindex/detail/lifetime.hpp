@@ -41,12 +41,12 @@ COWINDEX_COLD typename Core<Shard, Policy>::Record* Core<Shard, Policy>::new_rec
 template <class Shard, class Policy>
 typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string label,
                                                                      ActiveUpdate* update) {
+    const auto thread = std::this_thread::get_id();
     const auto open = [&](Batch* batch) { // the lock is held
         batch->label.swap(label);
+        batch->user = thread;
         move_base(*batch, chain_.latest());
         batch->previous = nullptr;
-        batch->lane = next_lane_;
-        next_lane_ = (next_lane_ + 1) % GarbageLanes::lanes;
         batch->next = std::exchange(open_, batch);
         if (batch->next != nullptr) batch->next->previous = batch;
         ++open_count_;
@@ -61,21 +61,34 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
         // A shard's destructor may update: the outer one has published or given up by then.
         if (update != nullptr && !freeing_shards)
             for (const ActiveUpdate* other = updates_; other != nullptr; other = other->next)
-                nested = nested || other->thread == update->thread;
-        if (!nested && (batch = idle_) != nullptr) {
-            idle_ = batch->next;
-            --idle_count_;
-            open(batch);
-        }
+                nested = nested || other->thread == thread;
+        if (!nested && (batch = take_idle(thread)) != nullptr) open(batch);
     }
     if (nested) throw_nested_update();
     if (batch == nullptr) {
         batch = new Batch(settings_.allocator, metrics_, settings_.time_every);
         Guard guard(lock_);
+        batch->lane = next_lane_;
+        next_lane_ = (next_lane_ + 1) % GarbageLanes::lanes;
         open(batch);
     }
     batch->builder.restart(batch->base->tree);
     add_user();
+    return batch;
+}
+
+// An idle batch, that which this thread used last if there is one: its pools are in the caches of
+// this processor. Null where none is idle. Precondition: the lock is held.
+template <class Shard, class Policy>
+typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::take_idle(
+    std::thread::id thread) noexcept {
+    if (idle_ == nullptr) return nullptr;
+    Batch** link = &idle_;
+    while (*link != nullptr && (*link)->user != thread) link = &(*link)->next;
+    if (*link == nullptr) link = &idle_;
+    Batch* batch = *link;
+    *link = batch->next;
+    --idle_count_;
     return batch;
 }
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <cowindex/cow_metrics.hpp>
@@ -349,7 +350,8 @@ class WriteBatch {
 
     // Guarded by the commit lock.
     Record* spare = nullptr; // for the next commit
-    std::size_t lane = 0;    // of its garbage
+    std::size_t lane = 0;    // of its garbage, as long as the batch lives
+    std::thread::id user;    // who opened it last
     std::string label;
     WriteBatch* next = nullptr; // the open writers, or the idle batches
     WriteBatch* previous = nullptr;
