@@ -328,6 +328,11 @@ TEST_CASE("budgets that make no sense are refused") {
     MemoryBudget budget;
     budget.hard_bytes = 0;
     REQUIRE_THROWS_AS(limited(budget), std::invalid_argument);
+    REQUIRE_THROWS_WITH(limited(budget), test::contains_text("0 bytes"));
+    budget = {};
+    budget.soft_bytes = 0;
+    REQUIRE_THROWS_AS(limited(budget), std::invalid_argument);
+    REQUIRE_THROWS_WITH(limited(budget), test::contains_text("0 bytes"));
     budget.hard_bytes = 100000;
     budget.soft_bytes = 200000;
     REQUIRE_THROWS_AS(limited(budget), std::invalid_argument);
