@@ -187,3 +187,29 @@ TEST_CASE("readers and writers under load leave an index as small as its content
     REQUIRE(index.metrics().commits == 2000);
     REQUIRE(test::validate(index) == "");
 }
+
+namespace {
+
+// A shard that says how large it is.
+struct Claim {
+    std::size_t claimed = 0;
+    std::size_t memory_usage() const { return claimed; }
+};
+
+} // namespace
+
+TEST_CASE("few large shards and many small ones in turn do not pile up") {
+    constexpr std::size_t large = std::size_t{2} << 20;
+    cowindex::CowIndex<Claim> index(1004);
+    const auto reader = index.reader(); // so that versions wait, and garbage with them
+    std::size_t most = 0;
+    for (int cycle = 0; cycle < 300; ++cycle) {
+        for (ShardId id = 0; id < 4; ++id) index.replace(id, Claim{large});
+        index.update([](auto& writer) {
+            for (ShardId id = 4; id < 1004; ++id) writer.edit(id);
+        });
+        most = std::max<std::size_t>(most, index.memory_usage().reclaimable_bytes);
+    }
+    REQUIRE(most < 30 * large);
+    REQUIRE(test::validate(index) == "");
+}

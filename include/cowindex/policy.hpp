@@ -88,9 +88,9 @@ struct DefaultPolicy {
     static constexpr std::size_t barrier_max_versions = 256;
 
     /// Called by an `update()` that has lost `tries` times in a row, and by commits that give way
-    /// to one (with 2 and more), holding nothing. Threads that fight for one shard keep fetching it
-    /// from each other's caches; one that stays away for a moment lets the others commit many
-    /// times. Fibers bring their own. May return at once; must not throw.
+    /// to one, or wait a moment for room under the budget; no lock is held. Threads that fight for
+    /// one shard keep fetching it from each other's caches; one that stays away for a moment lets
+    /// the others commit many times. May return at once; must not throw, nor use the index.
     static void back_off(int tries) noexcept {
         if (tries < 2)
             std::this_thread::yield();

@@ -338,3 +338,16 @@ TEST_CASE("budgets that make no sense are refused") {
     REQUIRE_THROWS_AS(limited(budget), std::invalid_argument);
     REQUIRE_THROWS_WITH(limited(budget), test::contains_text("200000"));
 }
+
+TEST_CASE("a commit on another version than its base counts what it replaces there") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() + 4000; // room for a shard, not for a path as well
+    Index index = limited(budget);
+    auto writer = index.writer();
+    writer.edit(0).value = 1;
+    index.edit(40, [](Block& block) { block.value = 2; });
+    REQUIRE(writer.try_commit().status() == CommitStatus::committed);
+    REQUIRE(index.memory_usage().live_bytes <= budget.hard_bytes);
+    REQUIRE(index.snapshot()[0].value == 1);
+    REQUIRE(index.snapshot()[40].value == 2);
+}

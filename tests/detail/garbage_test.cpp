@@ -2,6 +2,7 @@
 #include <cowindex/detail/garbage.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <set>
 #include <vector>
@@ -40,9 +41,9 @@ struct Filled {
         garbage.splice(lane, list);
         REQUIRE(list.empty());
     }
-    std::size_t take(std::size_t lane, std::size_t objects, std::size_t bytes) {
+    std::size_t take(std::size_t lane, std::uint64_t effort) {
         DeadList taken;
-        garbage.take(taken, lane, objects, bytes);
+        garbage.take(taken, lane, effort);
         return taken.count();
     }
 
@@ -50,7 +51,8 @@ struct Filled {
     GarbageLanes garbage;
 };
 
-constexpr std::size_t all = ~std::size_t{0};
+constexpr std::uint64_t all = ~std::uint64_t{0};
+constexpr std::uint64_t each = GarbageLanes::effort_each;
 
 } // namespace
 
@@ -103,13 +105,12 @@ TEST_CASE("a writer takes the garbage of its own lane, and leaves the others the
     filled.fill(1, 3, 10);
     filled.fill(2, 5, 100);
     REQUIRE(filled.garbage.bytes() == 530);
-    REQUIRE(filled.take(1, all, all) == 3);
+    REQUIRE(filled.take(1, all) == 3);
     REQUIRE(filled.garbage.bytes() == 500);
-    REQUIRE(filled.take(1, all, all) == 0);
-    REQUIRE(filled.take(2, 2, all) == 2);   // bounded in objects
-    REQUIRE(filled.take(2, all, 150) == 2); // and, about, in bytes
-    REQUIRE(filled.garbage.bytes() == 100);
-    REQUIRE(filled.take(2, all, all) == 1);
+    REQUIRE(filled.take(1, all) == 0);
+    REQUIRE(filled.take(2, 2 * each - 500) == 2); // bounded, about
+    REQUIRE(filled.garbage.bytes() == 300);
+    REQUIRE(filled.take(2, all) == 3);
     REQUIRE(filled.garbage.empty());
     REQUIRE(filled.garbage.bytes() == 0);
 }
@@ -123,7 +124,7 @@ TEST_CASE("nodes in the garbage are counted apart") {
     REQUIRE(garbage.bytes() == sizeof(leaf) + 10);
     REQUIRE(garbage.node_bytes() == sizeof(leaf));
     DeadList taken;
-    garbage.take(taken, 3, 1, all);
+    garbage.take(taken, 3, each);
     REQUIRE(taken.head() == box.get());
     REQUIRE(garbage.node_bytes() == sizeof(leaf));
     garbage.take_all(taken);
@@ -137,15 +138,15 @@ TEST_CASE("garbage that nobody comes for is taken by whoever commits") {
     Filled filled;
     filled.fill(1, 4, 10);
     int turns = 0;
-    while (filled.take(0, 1, all) == 0) {
+    while (filled.take(0, each) == 0) {
         ++turns;
         REQUIRE(turns < 100);
     }
     REQUIRE(turns > 8); // not at once: its writer may be about to
-    REQUIRE(filled.take(0, 1, all) == 1);
-    REQUIRE(filled.take(5, 8, all) == 0); // a second writer: nobody is alone any more
+    REQUIRE(filled.take(0, each) == 1);
+    REQUIRE(filled.take(5, 8 * each) == 0); // a second writer: nobody is alone any more
     for (turns = 0; !filled.garbage.empty(); ++turns) {
-        static_cast<void>(filled.take(0, 1, all));
+        static_cast<void>(filled.take(0, each));
         REQUIRE(turns < 100);
     }
 }
@@ -154,11 +155,11 @@ TEST_CASE("where much has gathered in other lanes, every writer helps, within it
     Filled filled;
     filled.fill(6, 1000, 1);
     filled.fill(7, 2, std::size_t{8} << 20);
-    REQUIRE(filled.take(0, 10, all) == 10);
-    REQUIRE(filled.take(1, 10, 5) == 5);
+    REQUIRE(filled.take(0, 10 * each) == 10);
+    REQUIRE(filled.take(7, 10 * each) == 1); // large ones are more effort
     DeadList taken;
     filled.garbage.take_all(taken);
-    REQUIRE(taken.count() == 987);
+    REQUIRE(taken.count() == 991);
     filled.fill(7, 2, std::size_t{8} << 20);
-    REQUIRE(filled.take(1, all, all) == 2); // many bytes are much, too
+    REQUIRE(filled.take(1, all) == 2); // many bytes are much, too
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -47,9 +48,14 @@ struct Fixture {
         TicketPolicy::waits = 0;
         in_line = &leaving;
         TicketPolicy::on_wait = [] { line->leave(*in_line, *lock_of_line); };
-        tickets.give_way(changes, mine, lock);
+        give_way(changes, mine);
         TicketPolicy::on_wait = nullptr;
         return TicketPolicy::waits != 0;
+    }
+
+    // A thread does not wait for its own tickets, so another one commits.
+    void give_way(const std::vector<Change>& changes, const Ticket* mine) {
+        std::thread([&] { tickets.give_way(changes, mine, lock); }).join();
     }
 
     Line tickets;
@@ -123,11 +129,31 @@ TEST_CASE("tickets leave from any place in the line") {
     REQUIRE(f.waits({{1}}, nullptr, b));
 }
 
+TEST_CASE("a thread does not wait for its own ticket") {
+    Fixture f;
+    Ticket ticket;
+    f.tickets.stand(ticket, {1}, false, f.lock);
+    f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock);
+    REQUIRE(TicketPolicy::waits == 0);
+    f.tickets.leave(ticket, f.lock);
+}
+
+TEST_CASE("standing says who is first") {
+    Fixture f;
+    Ticket a, b;
+    REQUIRE(f.tickets.stand(a, {1}, false, f.lock));
+    REQUIRE_FALSE(f.tickets.stand(b, {1}, false, f.lock));
+    REQUIRE(f.tickets.stand(a, {1}, false, f.lock));
+    f.tickets.leave(a, f.lock);
+    REQUIRE(f.tickets.stand(b, {1}, false, f.lock));
+    f.tickets.leave(b, f.lock);
+}
+
 TEST_CASE("patience ends") {
     Fixture f;
     Ticket ticket;
     f.tickets.stand(ticket, {1}, false, f.lock);
-    f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock); // returns
+    f.give_way({{1}}, nullptr); // returns
     REQUIRE(TicketPolicy::waits == Line::patience);
     REQUIRE(TicketPolicy::longest > Line::patience);
     f.tickets.leave(ticket, f.lock);

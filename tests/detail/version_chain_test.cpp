@@ -101,7 +101,7 @@ struct History {
         if (all)
             chain.take_all_garbage(taken);
         else
-            chain.take_garbage(taken, pick(lanes), pick(4), 500);
+            chain.take_garbage(taken, pick(lanes), pick(4) * GarbageLanes::effort_each);
         check_freed(taken.objects);
     }
 
@@ -315,7 +315,7 @@ TEST_CASE("records are pooled up to a bound") {
     history.chain.pool_record(record);
     REQUIRE(history.chain.pooled_count() == pooled);
     Garbage<Record> taken;
-    history.chain.take_garbage(taken, 0, 0, 0);
+    history.chain.take_garbage(taken, 0, 0);
     REQUIRE(history.chain.dropped_count() == 0);
     std::size_t surplus = 0;
     for (const Record* r = taken.records; r != nullptr; r = r->next) ++surplus;

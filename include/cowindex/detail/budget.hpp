@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <thread>
 
 #include <cowindex/detail/core.hpp>
 #include <cowindex/errors.hpp>
@@ -20,7 +19,6 @@ namespace cowindex::detail {
 template <class Shard, class Policy>
 COWINDEX_COLD void Core<Shard, Policy>::make_room(Batch& batch) {
     const MemoryBudget& budget = settings_.budget;
-    const std::size_t nodes = batch.own_nodes.read();
     {
         const Guard guard(lock_);
         if (chain_.total_bytes() + batch.uncommitted_bytes() + sizeof(Record) <=
@@ -34,22 +32,24 @@ COWINDEX_COLD void Core<Shard, Policy>::make_room(Batch& batch) {
     MemoryStats stats;
     {
         const Guard guard(lock_);
-        const bool over = needed_bytes(batch, nodes).after > budget.soft_bytes;
+        const bool over = needed_bytes(batch, batch.builder, 0).after > budget.soft_bytes;
         const bool call = over && !under_pressure_ && budget.on_pressure;
         under_pressure_ = over;
         if (!call) return;
         stats = stats_locked();
     }
-    budget.on_pressure(stats);
+    budget.on_pressure(stats);      // if it throws, this crossing has been told all the same
     if (!freeing_shards) reclaim(); // what it has let go of
 }
 
-// Whether the commit may be published, with `node_bytes` of nodes. Where it makes an index smaller
-// that is above its limit already, as the first content may be, it may.
-// Precondition: the lock is held, and is not let go of before the publication.
+// Whether what was built may be published; `holds` is how often this thread holds the latest
+// version besides. Where it makes an index smaller that is above its limit already, as the first
+// content may be, it may. Precondition: the lock is held, and is not let go of before the
+// publication.
 template <class Shard, class Policy>
-COWINDEX_COLD bool Core<Shard, Policy>::fits(Batch& batch, std::size_t node_bytes) {
-    const Needed needed = needed_bytes(batch, node_bytes);
+COWINDEX_COLD bool Core<Shard, Policy>::fits(Batch& batch, const typename Batch::Builder& built,
+                                             std::size_t holds) {
+    const Needed needed = needed_bytes(batch, built, holds);
     const std::size_t hard = settings_.budget.hard_bytes;
     batch.counts_on_room = needed.at_most > hard;
     batch.refused_bytes = needed.after;
@@ -67,49 +67,59 @@ COWINDEX_COLD bool Core<Shard, Policy>::tries_again(Batch& batch, CommitOutcome 
     {
         const Guard guard(lock_);
         // What would be left if nobody held anything.
-        const Needed needed = needed_bytes(batch, batch.own_nodes.read());
-        const std::size_t held =
-            chain_.dead_bytes() + batch.replaced_bytes(nullptr) + chain_.length() * sizeof(Record);
+        const Needed needed = needed_bytes(batch, batch.builder, 0);
+        const std::size_t held = chain_.dead_bytes() + chain_.garbage().bytes() +
+                                 batch.replaced_bytes(batch.builder, nullptr) +
+                                 (chain_.length() + chain_.dropped_count()) * sizeof(Record);
         if (needed.at_most - std::min(needed.at_most, held) > settings_.budget.hard_bytes)
             return false;
     }
     Policy::sync_point(SyncPoint::room_wait);
-    std::this_thread::yield();
+    Policy::back_off(tries);
     reclaim();
     return true;
 }
 
-// What the index holds if the batch is published now. Precondition: the lock is held.
+// What the index holds if `built` is published now. Precondition: the lock is held.
 template <class Shard, class Policy>
-typename Core<Shard, Policy>::Needed Core<Shard, Policy>::needed_bytes(const Batch& batch,
-                                                                       std::size_t node_bytes) {
+typename Core<Shard, Policy>::Needed Core<Shard, Policy>::needed_bytes(
+    const Batch& batch, const typename Batch::Builder& built, std::size_t holds) {
     Needed needed{};
-    needed.at_most = chain_.total_bytes() + batch.uncommitted.read() + node_bytes + sizeof(Record);
+    needed.at_most =
+        chain_.total_bytes() + batch.uncommitted.read() + built.own_bytes() + sizeof(Record);
     needed.after = needed.at_most;
     const MemoryBudget& budget = settings_.budget;
     if (needed.at_most > std::min(budget.soft_bytes, budget.hard_bytes))
-        needed.after -= std::min(needed.after, set_free_by(batch));
+        needed.after -= std::min(needed.after, set_free_by(batch, built, holds));
     return needed;
 }
 
-// The bytes that nobody can hold any more once the batch has moved on from its base.
+// The bytes that nobody can hold any more once the batch has moved on from its base to what was
+// built: of the latest version, what that replaces, and of an older base all that it alone held.
 // Precondition: the lock is held.
 template <class Shard, class Policy>
-std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch) {
+std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch,
+                                             const typename Batch::Builder& built,
+                                             std::size_t holds) {
+    if (freeing_shards) return 0;
     const Record* const base = batch.base;
-    if (base->writers != 1 || freeing_shards) return 0;
-    const bool replaces = base == chain_.latest();
-    {
-        const Owner owner = replaces ? publication_.load() : base->owner;
-        if (owner.get() != base || owner.use_count() != 2) return 0; // the index's and this one
-    }
+    const Record* const latest = chain_.latest();
+    const auto held_by_writers_only = [&](const Record* record) {
+        const Owner owner = record == latest ? publication_.load() : record->owner;
+        return owner.get() == record && owner.use_count() == 2 && // the index's and this one
+               !registry_.is_pinned(record);
+    };
     registry_.scan(publication_, nullptr);
-    const bool pinned = registry_.is_pinned(base);
+    std::size_t bytes = 0;
+    if (base != latest && base->writers == 1 && held_by_writers_only(base))
+        bytes += Chain::alone_bytes(*base);
+    if (latest->writers == (base == latest ? 1 : holds) && held_by_writers_only(latest)) {
+        const Record* const older = latest->older;
+        bytes += batch.replaced_bytes(built, older == nullptr ? nullptr : &older->version) +
+                 sizeof(Record);
+    }
     registry_.forget_scan();
-    if (pinned) return 0;
-    if (!replaces) return Chain::alone_bytes(*base);
-    const Record* const older = base->older;
-    return batch.replaced_bytes(older == nullptr ? nullptr : &older->version) + sizeof(Record);
+    return bytes;
 }
 
 template <class Shard, class Policy>

@@ -59,7 +59,7 @@ CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, std::vector<Shar
         return CommitOutcome::exhausted;
     if (chain_.latest() != batch.base) [[unlikely]]
         return commit_elsewhere(batch, ids, guard);
-    if (limited && !fits(batch, batch.own_nodes.read())) [[unlikely]]
+    if (limited && !fits(batch, batch.builder, 0)) [[unlikely]]
         return CommitOutcome::over_budget;
     publish(batch, batch.builder, guard);
     return CommitOutcome::committed;
@@ -102,7 +102,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
             return CommitOutcome::exhausted;
         }
         if (ahead.has_value() && latest == ahead->onto.record)
-            return publish_if_fits(batch, ahead->built, guard);
+            return publish_if_fits(batch, ahead->built, 1, guard);
         if (!batch.changes.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
@@ -112,7 +112,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
         if (batch.pool.holds(batch.changes.replay_need(height))) {
             typename Batch::Builder built(latest->tree, batch.pool);
             batch.changes.replay(built);
-            return publish_if_fits(batch, built, guard);
+            return publish_if_fits(batch, built, ahead.has_value() ? 1 : 0, guard);
         }
         guard.unlock();
         Policy::sync_point(SyncPoint::commit_retry);
@@ -125,8 +125,8 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
 // For what was built elsewhere. Lets go of the lock.
 template <class Shard, class Policy>
 CommitOutcome Core<Shard, Policy>::publish_if_fits(Batch& batch, typename Batch::Builder& built,
-                                                   Guard<Lock>& guard) {
-    if (settings_.has_budget() && !fits(batch, built.own_bytes())) {
+                                                   std::size_t holds, Guard<Lock>& guard) {
+    if (settings_.has_budget() && !fits(batch, built, holds)) {
         guard.unlock();
         return CommitOutcome::over_budget;
     }
@@ -185,7 +185,9 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
         typename Chain::Limit limit{objects, drain_versions};
         chain_.settle(limit);
         chain_.revisit_dropped(drain_versions);
-        chain_.take_garbage(trash, batch.lane, objects, drain_bytes + 2 * batch.retired_bytes);
+        chain_.take_garbage(trash, batch.lane,
+                            drain_effort +
+                                2 * GarbageLanes::effort(batch.retired_count, batch.retired_bytes));
     }
     batch.commits.add_alone();
     batch.reclaimed.add_alone(trash.bytes());
@@ -266,8 +268,10 @@ void Core<Shard, Policy>::discard_but_box(Batch& batch, ShardId id) {
 template <class Shard, class Policy>
 void Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int tries) {
     metrics_.record_retry();
-    if (tries >= TicketLine<Policy>::free_tries)
-        tickets_.stand(update.ticket, batch.changes.touched(), batch.changes.requires_all(), lock_);
+    // The first in line need not back off: the others do.
+    if (tries >= TicketLine<Policy>::free_tries &&
+        tickets_.stand(update.ticket, batch.changes.touched(), batch.changes.requires_all(), lock_))
+        return;
     Policy::back_off(tries);
 }
 

@@ -40,6 +40,8 @@ struct TestAccess; // the library's own tests look inside
 
 template <class Shard, class Policy>
 class Core {
+    static_assert(Policy::barrier_min_versions >= 1,
+                  "cowindex: Policy::barrier_min_versions must be at least 1");
     static_assert(Policy::barrier_min_versions <= Policy::barrier_max_versions,
                   "cowindex: Policy::barrier_min_versions is above barrier_max_versions");
 
@@ -229,9 +231,9 @@ class Core {
     // taken.
     static constexpr std::size_t replay_ahead = 8;
 
-    // What one commit frees at most, above twice what it retires itself.
+    // What one commit does at most for others, above twice what it retires itself.
     static constexpr std::size_t drain_objects = 8;
-    static constexpr std::size_t drain_bytes = std::size_t{1} << 20;
+    static constexpr std::uint64_t drain_effort = drain_objects * GarbageLanes::effort_each;
     static constexpr std::size_t drain_versions = 2;
 
     // How much list work is done before the lock is let go of once.
@@ -253,10 +255,12 @@ class Core {
         std::size_t after;   // when what nobody can hold any more is freed
     };
     void make_room(Batch& batch);
-    [[nodiscard]] bool fits(Batch& batch, std::size_t node_bytes);
+    [[nodiscard]] bool fits(Batch& batch, const typename Batch::Builder& built, std::size_t holds);
     [[nodiscard]] bool tries_again(Batch& batch, CommitOutcome outcome, int& tries);
-    [[nodiscard]] Needed needed_bytes(const Batch& batch, std::size_t node_bytes);
-    [[nodiscard]] std::size_t set_free_by(const Batch& batch);
+    [[nodiscard]] Needed needed_bytes(const Batch& batch, const typename Batch::Builder& built,
+                                      std::size_t holds);
+    [[nodiscard]] std::size_t set_free_by(const Batch& batch, const typename Batch::Builder& built,
+                                          std::size_t holds);
 
     // commit.hpp
     [[nodiscard]] CommitOutcome commit_section(Batch& batch, std::vector<ShardId>& ids,
@@ -264,7 +268,7 @@ class Core {
     [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids,
                                                  Guard<Lock>& guard);
     [[nodiscard]] CommitOutcome publish_if_fits(Batch& batch, typename Batch::Builder& built,
-                                                Guard<Lock>& guard);
+                                                std::size_t holds, Guard<Lock>& guard);
     void publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;

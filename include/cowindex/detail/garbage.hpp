@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
 #include <cowindex/detail/dead_list.hpp>
 
@@ -30,6 +31,15 @@ class GarbageLanes {
   public:
     static constexpr std::size_t lanes = 8;
 
+    // What freeing takes, in one unit for objects and bytes: a commit that may free twice the
+    // effort of what it retires keeps up, whatever the sizes. (With a bound for each, many small
+    // shards and a few large ones in turn outgrew both.)
+    static constexpr std::uint64_t effort_each = std::uint64_t{128} << 10;
+    [[nodiscard]] static constexpr std::uint64_t effort(std::size_t objects,
+                                                        std::size_t bytes) noexcept {
+        return objects * effort_each + bytes;
+    }
+
     void push(std::size_t lane, Object* object) noexcept {
         bytes_ += object->bytes();
         if (object->is_node()) node_bytes_ += object->bytes();
@@ -45,9 +55,9 @@ class GarbageLanes {
         lane_[lane].splice(list);
     }
 
-    // Effect: moves garbage to `taken`, up to about these bounds: of this lane, and of the others
+    // Effect: moves garbage to `taken`, for about this effort: of this lane, and of the others
     // where much has gathered or nobody comes for it.
-    void take(DeadList& taken, std::size_t lane, std::size_t objects, std::size_t bytes) noexcept {
+    void take(DeadList& taken, std::size_t lane, std::uint64_t effort) noexcept {
         if (empty()) return;
         if (lane == last_taker_) {
             ++turns_;
@@ -55,10 +65,10 @@ class GarbageLanes {
             last_taker_ = lane;
             turns_ = 0;
         }
-        move(taken, lane, objects, bytes);
+        move(taken, lane, effort);
         if (turns_ < abandoned_after && count_ <= much_objects && bytes_ <= much_bytes) return;
-        for (std::size_t other = 0; other < lanes && objects > 0 && bytes > 0; ++other)
-            move(taken, other, objects, bytes);
+        for (std::size_t other = 0; other < lanes && effort > 0; ++other)
+            move(taken, other, effort);
     }
 
     void take_all(DeadList& taken) noexcept {
@@ -77,22 +87,20 @@ class GarbageLanes {
     // So many commits of one lane in a row say that the others have nobody who commits.
     static constexpr std::size_t abandoned_after = 32;
 
-    void move(DeadList& taken, std::size_t lane, std::size_t& objects,
-              std::size_t& bytes) noexcept {
+    void move(DeadList& taken, std::size_t lane, std::uint64_t& left) noexcept {
         DeadList& list = lane_[lane];
         if (list.empty()) return;
-        if (list.count() <= objects && list.bytes() <= bytes) {
-            objects -= list.count();
-            bytes -= list.bytes();
+        if (const std::uint64_t whole = effort(list.count(), list.bytes()); whole <= left) {
+            left -= whole;
             bytes_ -= list.bytes();
             node_bytes_ -= list.node_bytes();
             count_ -= list.count();
             taken.splice(list);
             return;
         }
-        for (; objects > 0 && bytes > 0 && !list.empty(); --objects) {
+        while (left > 0 && !list.empty()) {
             Object* object = list.pop();
-            bytes -= std::min(bytes, object->bytes());
+            left -= std::min(left, effort(1, object->bytes()));
             bytes_ -= object->bytes();
             if (object->is_node()) node_bytes_ -= object->bytes();
             --count_;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct Ticket {
     std::uint64_t number = 0;    // 0: none was taken
     std::vector<ShardId> shards; // ascending
     bool every_shard = false;
+    std::thread::id thread{}; // whose commits need not wait for it
     Ticket* next = nullptr;
 
     template <class Changes>
@@ -45,16 +47,19 @@ class TicketLine {
     static constexpr int patience = 32;
 
     // Effect: `ticket` stands in line, from the first call on, for these shards (ascending).
-    void stand(Ticket& ticket, std::vector<ShardId> shards, bool every_shard, Lock& lock) {
+    // Returns true for the first in line.
+    bool stand(Ticket& ticket, std::vector<ShardId> shards, bool every_shard, Lock& lock) {
         Guard guard(lock);
         ticket.shards.swap(shards);
         ticket.every_shard = every_shard;
-        if (ticket.number != 0) return;
+        ticket.thread = std::this_thread::get_id();
+        if (ticket.number != 0) return first_ == &ticket;
         ticket.number = ++last_number_;
         Ticket** end = &first_;
         while (*end != nullptr) end = &(*end)->next;
         *end = &ticket;
         ++waiting_;
+        return first_ == &ticket;
     }
 
     void leave(Ticket& ticket, Lock& lock) noexcept {
@@ -83,7 +88,8 @@ class TicketLine {
         Guard guard(lock);
         for (const Ticket* ticket = first_; ticket != nullptr; ticket = ticket->next) {
             if (mine != nullptr && mine->number != 0 && ticket->number >= mine->number) break;
-            if (ticket->touches(changes)) return true;
+            if (ticket->thread != std::this_thread::get_id() && ticket->touches(changes))
+                return true;
         }
         return false;
     }

@@ -139,11 +139,10 @@ class VersionChain {
         return true;
     }
 
-    // Effect: moves garbage to the caller, up to about these bounds, that of its lane first.
-    void take_garbage(Garbage<Record>& taken, std::size_t lane, std::size_t objects,
-                      std::size_t bytes) noexcept {
+    // Effect: moves garbage to the caller, that of its lane first, for about so much effort.
+    void take_garbage(Garbage<Record>& taken, std::size_t lane, std::uint64_t effort) noexcept {
         take_surplus(taken);
-        garbage_.take(taken.objects, lane, objects, bytes);
+        garbage_.take(taken.objects, lane, effort);
     }
     void take_all_garbage(Garbage<Record>& taken) noexcept {
         take_surplus(taken);

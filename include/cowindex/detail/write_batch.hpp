@@ -214,8 +214,9 @@ class WriteBatch {
 
     // The bytes that the commit will replace where the base is still the latest version: of what
     // was born after version `held`, or of all where that is null.
-    [[nodiscard]] std::size_t replaced_bytes(const Version* held) const noexcept {
-        std::size_t bytes = builder.replaced_bytes(held);
+    [[nodiscard]] std::size_t replaced_bytes(const Builder& built,
+                                             const Version* held) const noexcept {
+        std::size_t bytes = built.replaced_bytes(held);
         for (const auto& change : changes)
             if (change.before != nullptr && (held == nullptr || change.before->birth > *held))
                 bytes += change.before->bytes();
