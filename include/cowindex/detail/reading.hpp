@@ -203,18 +203,25 @@ class ShardReading {
     }
 
     /// *Returns* the shards present with their ids, in id order.
-    [[nodiscard]] ShardRange<ItemIterator<Shard>> items() const noexcept COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] ShardRange<ItemIterator<Shard>> items() const& noexcept COWINDEX_LIFETIMEBOUND {
         const ShardId end = tree().id_bound;
         return {ItemIterator<Shard>(cursor(0, end)), ItemIterator<Shard>(cursor(end, end))};
     }
 
+    /// Not of a temporary, which is gone before a loop over its items begins: give the snapshot,
+    /// view or writer a name.
+    auto items() const&& = delete; // of a temporary: give it a name, or it is gone too early
+
     /// *Returns* the shards present whose ids are in [first, last), in id order; `it.id()` tells
     /// the id. Lets threads divide one scan among themselves.
     [[nodiscard]] ShardRange<iterator> range(ShardId first,
-                                             ShardId last) const noexcept COWINDEX_LIFETIMEBOUND {
+                                             ShardId last) const& noexcept COWINDEX_LIFETIMEBOUND {
         const ShardId end = std::min(last, tree().id_bound);
         return {iterator(cursor(std::min(first, end), end)), iterator(cursor(end, end))};
     }
+
+    /// Not of a temporary either.
+    auto range(ShardId, ShardId) const&& = delete; // of a temporary: give it a name, as above
 
   protected:
     ShardReading() = default;
