@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <cowindex/cow_metrics.hpp>
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/core.hpp>
 #include <cowindex/errors.hpp>
 #include <cowindex/index_writer.hpp>

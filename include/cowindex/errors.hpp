@@ -1,6 +1,7 @@
 // The exceptions of this library, and the one place where their messages are written.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <exception>
@@ -95,14 +96,6 @@ template <class Error>
 [[noreturn]] inline void throw_negative_timeout(const char* where) {
     raise(std::invalid_argument(std::string("cowindex: ") + where +
                                 "(): the timeout is negative; use zero for a single try"));
-}
-
-// The moment `timeout` from now, or the end of time where that is later.
-[[nodiscard]] inline std::chrono::steady_clock::time_point deadline_after(
-    std::chrono::nanoseconds timeout) {
-    using Clock = std::chrono::steady_clock;
-    const Clock::time_point now = Clock::now();
-    return timeout > Clock::time_point::max() - now ? Clock::time_point::max() : now + timeout;
 }
 
 [[noreturn]] inline void throw_moved_from(const char* what) {

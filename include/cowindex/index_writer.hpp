@@ -6,12 +6,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/core.hpp>
 #include <cowindex/detail/reading.hpp>
 #include <cowindex/errors.hpp>

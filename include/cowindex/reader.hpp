@@ -5,9 +5,10 @@
 #include <string>
 #include <utility>
 
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/core.hpp>
-#include <cowindex/errors.hpp>
 #include <cowindex/detail/reading.hpp>
+#include <cowindex/errors.hpp>
 #include <cowindex/policy.hpp>
 #include <cowindex/snapshot.hpp>
 #include <cowindex/version.hpp>

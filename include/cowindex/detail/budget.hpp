@@ -2,7 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 #include <cowindex/detail/core.hpp>
 #include <cowindex/errors.hpp>
