@@ -13,6 +13,7 @@
 
 #include <cowindex/cow_metrics.hpp>
 #include <cowindex/detail/metric_fields.hpp>
+#include <cowindex/errors.hpp>
 
 namespace cowindex {
 
