@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstddef>
 #include <iterator>
+#include <type_traits>
 
 #include <cowindex/detail/shard_tree.hpp>
 #include <cowindex/errors.hpp>
@@ -75,71 +76,63 @@ class TreeCursor {
 
 } // namespace detail
 
-/// Forward iterator over the shards present, in id order. Valid as long as what it came from.
-template <class Shard>
-class ShardIterator {
-  public:
-    using iterator_category = std::forward_iterator_tag;
-    using value_type = Shard;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const Shard*;
-    using reference = const Shard&;
+/// Forward iterator over the shards present, in id order. Yields what `Value` is: `Shard`, as a
+/// const reference, or `Item<Shard>`. Valid as long as what it came from.
+template <class Shard, class Value>
+class ReadingIterator {
+    static constexpr bool with_ids = std::is_same_v<Value, Item<Shard>>;
 
-    ShardIterator() = default;
-    explicit ShardIterator(detail::TreeCursor<Shard> cursor) noexcept : cursor_(cursor) {}
-
-    [[nodiscard]] ShardId id() const noexcept { return cursor_.id(); }
-    reference operator*() const noexcept { return cursor_.shard(); }
-    pointer operator->() const noexcept { return &cursor_.shard(); }
-    ShardIterator& operator++() noexcept {
-        cursor_.advance();
-        return *this;
-    }
-    ShardIterator operator++(int) noexcept {
-        ShardIterator before = *this;
-        cursor_.advance();
-        return before;
-    }
-    friend bool operator==(const ShardIterator& a, const ShardIterator& b) noexcept {
-        return a.cursor_ == b.cursor_;
-    }
-
-  private:
-    detail::TreeCursor<Shard> cursor_;
-};
-
-/// As ShardIterator, but yields `Item{id, shard}`.
-template <class Shard>
-class ItemIterator {
   public:
     using iterator_concept = std::forward_iterator_tag;
-    using iterator_category = std::input_iterator_tag; // it yields values, not references
-    using value_type = Item<Shard>;
+    // Of old, an iterator that yields values and not references is no forward iterator.
+    using iterator_category =
+        std::conditional_t<with_ids, std::input_iterator_tag, std::forward_iterator_tag>;
+    using value_type = Value;
     using difference_type = std::ptrdiff_t;
-    using pointer = void;
-    using reference = Item<Shard>;
+    using pointer = std::conditional_t<with_ids, void, const Shard*>;
+    using reference = std::conditional_t<with_ids, Item<Shard>, const Shard&>;
 
-    ItemIterator() = default;
-    explicit ItemIterator(detail::TreeCursor<Shard> cursor) noexcept : cursor_(cursor) {}
+    ReadingIterator() = default;
+    /// Begins where `cursor` is.
+    explicit ReadingIterator(detail::TreeCursor<Shard> cursor) noexcept : cursor_(cursor) {}
 
+    /// *Returns* the id of the shard it points to.
     [[nodiscard]] ShardId id() const noexcept { return cursor_.id(); }
-    reference operator*() const noexcept { return {cursor_.id(), cursor_.shard()}; }
-    ItemIterator& operator++() noexcept {
+    reference operator*() const noexcept {
+        if constexpr (with_ids)
+            return {cursor_.id(), cursor_.shard()};
+        else
+            return cursor_.shard();
+    }
+    pointer operator->() const noexcept
+        requires(!with_ids)
+    {
+        return &cursor_.shard();
+    }
+    ReadingIterator& operator++() noexcept {
         cursor_.advance();
         return *this;
     }
-    ItemIterator operator++(int) noexcept {
-        ItemIterator before = *this;
+    ReadingIterator operator++(int) noexcept {
+        ReadingIterator before = *this;
         cursor_.advance();
         return before;
     }
-    friend bool operator==(const ItemIterator& a, const ItemIterator& b) noexcept {
+    friend bool operator==(const ReadingIterator& a, const ReadingIterator& b) noexcept {
         return a.cursor_ == b.cursor_;
     }
 
   private:
     detail::TreeCursor<Shard> cursor_;
 };
+
+/// What `begin()` and `range()` yield.
+template <class Shard>
+using ShardIterator = ReadingIterator<Shard, Shard>;
+
+/// What `items()` yields.
+template <class Shard>
+using ItemIterator = ReadingIterator<Shard, Item<Shard>>;
 
 /// A pair of iterators.
 template <class Iterator>
