@@ -19,7 +19,9 @@ struct Diff {
     std::vector<ShardId> removed; ///< present in the older one alone
     std::vector<ShardId> changed; ///< present in both; edited or replaced in between
 
+    /// *Returns* whether nothing differs.
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    /// *Returns* how many shards differ.
     [[nodiscard]] std::size_t size() const noexcept {
         return added.size() + removed.size() + changed.size();
     }

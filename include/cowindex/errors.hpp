@@ -25,6 +25,7 @@ namespace cowindex {
 /// writer changed or required. The writer still holds its edits.
 class ConflictError : public std::runtime_error {
   public:
+    /// Made by the library. `shards`: the ids in conflict, ascending.
     ConflictError(const std::string& message, std::vector<ShardId> shards)
         : std::runtime_error(message),
           shards_(std::make_shared<const std::vector<ShardId>>(std::move(shards))) {}
@@ -43,11 +44,13 @@ class ConflictError : public std::runtime_error {
 /// that nobody holds was freed. The writer keeps its edits and can commit once a holder has let go.
 class MemoryBudgetError : public std::runtime_error {
   public:
+    /// Made by the library. All three are bytes.
     MemoryBudgetError(const std::string& message, std::size_t budget_bytes,
                       std::size_t needed_bytes, std::size_t retained_bytes)
         : std::runtime_error(message), budget_bytes_(budget_bytes), needed_bytes_(needed_bytes),
           retained_bytes_(retained_bytes) {}
 
+    /// The limit.
     [[nodiscard]] std::size_t budget_bytes() const noexcept { return budget_bytes_; }
     /// What the index would have held after the commit.
     [[nodiscard]] std::size_t needed_bytes() const noexcept { return needed_bytes_; }
