@@ -16,8 +16,8 @@ namespace cowindex {
 /// A shard and its id, as `items()` yields them.
 template <class Shard>
 struct Item {
-    ShardId id;
-    const Shard& shard;
+    ShardId id;         ///< its id
+    const Shard& shard; ///< valid as long as what it was read from
 };
 
 namespace detail {
@@ -83,6 +83,8 @@ class ReadingIterator {
     static constexpr bool with_ids = std::is_same_v<Value, Item<Shard>>;
 
   public:
+    /// @{
+    /// As of any forward iterator.
     using iterator_concept = std::forward_iterator_tag;
     // Of old, an iterator that yields values and not references is no forward iterator.
     using iterator_category =
@@ -91,6 +93,7 @@ class ReadingIterator {
     using difference_type = std::ptrdiff_t;
     using pointer = std::conditional_t<with_ids, void, const Shard*>;
     using reference = std::conditional_t<with_ids, Item<Shard>, const Shard&>;
+    /// @}
 
     ReadingIterator() = default;
     /// Begins where `cursor` is.
@@ -98,6 +101,9 @@ class ReadingIterator {
 
     /// *Returns* the id of the shard it points to.
     [[nodiscard]] ShardId id() const noexcept { return cursor_.id(); }
+
+    /// @{
+    /// As of any forward iterator. *Progress* wait-free.
     reference operator*() const noexcept {
         if constexpr (with_ids)
             return {cursor_.id(), cursor_.shard()};
@@ -121,6 +127,7 @@ class ReadingIterator {
     friend bool operator==(const ReadingIterator& a, const ReadingIterator& b) noexcept {
         return a.cursor_ == b.cursor_;
     }
+    /// @}
 
   private:
     detail::TreeCursor<Shard> cursor_;
@@ -138,9 +145,13 @@ using ItemIterator = ReadingIterator<Shard, Item<Shard>>;
 template <class Iterator>
 class ShardRange {
   public:
+    /// From `first` up to `last`, which is not a part of it.
     ShardRange(Iterator first, Iterator last) noexcept : first_(first), last_(last) {}
+    /// *Returns* the first.
     [[nodiscard]] Iterator begin() const noexcept { return first_; }
+    /// *Returns* the end.
     [[nodiscard]] Iterator end() const noexcept { return last_; }
+    /// *Returns* whether there is no shard in it.
     [[nodiscard]] bool empty() const noexcept { return first_ == last_; }
 
   private:
@@ -155,18 +166,20 @@ class ShardRange {
 template <class Derived, class Shard>
 class ShardReading {
   public:
-    using value_type = Shard;
-    using iterator = ShardIterator<Shard>;
-    using const_iterator = iterator;
+    using value_type = Shard;              ///< what iterators point to
+    using iterator = ShardIterator<Shard>; ///< reads only, as nothing here is ever written
+    using const_iterator = iterator;       ///< the same
 
     /// *Returns* how many shards are present.
     [[nodiscard]] std::size_t size() const noexcept { return tree().size; }
+    /// *Returns* whether none is.
     [[nodiscard]] bool empty() const noexcept { return tree().size == 0; }
 
     /// *Returns* one past the largest id ever used up to this version. Never falls from one version
     /// to the next.
     [[nodiscard]] ShardId id_bound() const noexcept { return tree().id_bound; }
 
+    /// *Returns* whether a shard has that id.
     [[nodiscard]] bool contains(ShardId id) const noexcept { return tree().find(id) != nullptr; }
 
     /// *Preconditions* contains(id).
@@ -188,9 +201,11 @@ class ShardReading {
         return box == nullptr ? nullptr : &box->shard;
     }
 
+    /// *Returns* an iterator to the shard with the lowest id.
     [[nodiscard]] iterator begin() const noexcept COWINDEX_LIFETIMEBOUND {
         return iterator(cursor(0, tree().id_bound));
     }
+    /// *Returns* the end of all shards.
     [[nodiscard]] iterator end() const noexcept COWINDEX_LIFETIMEBOUND {
         return iterator(cursor(tree().id_bound, tree().id_bound));
     }
@@ -217,12 +232,15 @@ class ShardReading {
     auto range(ShardId, ShardId) const&& = delete; // of a temporary: give it a name, as above
 
   protected:
+    /// @{
+    /// For `Derived` alone.
     ShardReading() = default;
     ~ShardReading() = default;
     ShardReading(const ShardReading&) = default;
     ShardReading(ShardReading&&) = default;
     ShardReading& operator=(const ShardReading&) = default;
     ShardReading& operator=(ShardReading&&) = default;
+    /// @}
 
   private:
     [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept {
