@@ -19,12 +19,6 @@ if(COWINDEX_DOXYGEN)
     if(COWINDEX_DOXYGEN_STYLE)
         set(reference_style "\"${COWINDEX_DOXYGEN_STYLE}\"")
     endif()
-    set(reference_excluded ${cowindex_headers})
-    list(FILTER reference_excluded INCLUDE REGEX "/detail/")
-    list(REMOVE_ITEM reference_excluded include/cowindex/detail/reading.hpp)
-    list(TRANSFORM reference_excluded PREPEND "\"${PROJECT_SOURCE_DIR}/")
-    list(TRANSFORM reference_excluded APPEND "\"")
-    list(JOIN reference_excluded " " reference_excluded)
     configure_file("${CMAKE_CURRENT_LIST_DIR}/reference.doxyfile.in"
         "${PROJECT_BINARY_DIR}/reference.doxyfile" @ONLY)
     add_custom_target(reference

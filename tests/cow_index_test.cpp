@@ -215,7 +215,8 @@ TEST_CASE("an index of one shard, and of none") {
     REQUIRE(one.reclaim() > 0);
     CowIndex<int> none;
     REQUIRE(none.reclaim() == 0);
-    REQUIRE(none.snapshot().items().empty());
+    const auto nothing = none.snapshot();
+    REQUIRE(nothing.items().empty());
     REQUIRE_THROWS_AS(none.erase(0), std::out_of_range);
     REQUIRE(none.append(1) == 0);
 }

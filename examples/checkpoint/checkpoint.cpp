@@ -44,26 +44,20 @@ Checkpoints::Written Checkpoints::save(const Notes::Snapshot& now) {
     Written written;
     std::ostringstream erased;
     std::ostringstream stored;
-    if (files_ == 0) {
-        for (const auto& [id, note] : now.items()) {
-            put_note(stored, id, note);
-            ++written.stored;
-        }
-    } else {
-        // [diff]
-        // Looks at what has changed since the last checkpoint, and at nothing else.
-        cowindex::for_each_difference(
-            last_, now, [&](cowindex::ShardId id, const std::string*, const std::string* note) {
-                if (note == nullptr) {
-                    put(erased, id);
-                    ++written.erased;
-                } else {
-                    put_note(stored, id, *note);
-                    ++written.stored;
-                }
-            });
-        // [/diff]
-    }
+    // [diff]
+    // Looks at what has changed since the last checkpoint, and at nothing else. Before the first
+    // one `last_` is empty, and every note counts as added.
+    cowindex::for_each_difference(
+        last_, now, [&](cowindex::ShardId id, const std::string*, const std::string* note) {
+            if (note == nullptr) {
+                put(erased, id);
+                ++written.erased;
+            } else {
+                put_note(stored, id, *note);
+                ++written.stored;
+            }
+        });
+    // [/diff]
 
     const std::filesystem::path unfinished = directory_ / "unfinished";
     {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <cowindex/cow_metrics.hpp>
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/core.hpp>
 #include <cowindex/errors.hpp>
 #include <cowindex/index_writer.hpp>
@@ -48,14 +49,15 @@ struct Options {
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class CowIndex {
   public:
-    using Options = cowindex::Options<Policy>;
-    using Snapshot = cowindex::Snapshot<Shard, Policy>;
-    using Reader = cowindex::Reader<Shard, Policy>;
-    using View = cowindex::View<Shard, Policy>;
-    using Writer = IndexWriter<Shard, Policy>;
+    using Options = cowindex::Options<Policy>;          ///< how it is made
+    using Snapshot = cowindex::Snapshot<Shard, Policy>; ///< an owned version
+    using Reader = cowindex::Reader<Shard, Policy>;     ///< the fast way to read
+    using View = cowindex::View<Shard, Policy>;         ///< a pinned version
+    using Writer = IndexWriter<Shard, Policy>;          ///< edits, and their publication
 
     /// Makes an index without shards.
     CowIndex() : CowIndex(Options{}) {}
+    /// As above, with options.
     explicit CowIndex(const Options& options) : core_(create(options, [](auto&) {})) {}
 
     /// Makes an index of `count` default-made shards, ids 0 to count - 1.
@@ -80,10 +82,13 @@ class CowIndex {
         : CowIndex(
               shards.size(), [&](ShardId id) -> Shard { return std::move(shards[id]); }, options) {}
 
+    /// Makes another handle of the same index.
     CowIndex(const CowIndex& other) noexcept : core_(other.core_) {
         if (core_ != nullptr) core_->add_user();
     }
+    /// Leaves `other` without an index.
     CowIndex(CowIndex&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    /// Lets go of this handle's index and takes that of `other`.
     CowIndex& operator=(CowIndex other) noexcept {
         std::swap(core_, other.core_);
         return *this;
@@ -131,9 +136,11 @@ class CowIndex {
         return std::forward<Fn>(fn)(view);
     }
 
-    /// Of the latest version.
+    /// *Returns* the number of the latest version.
     [[nodiscard]] Version version() const { return core().latest()->version; }
+    /// *Returns* how many shards the latest version has.
     [[nodiscard]] std::size_t size() const { return core().latest()->tree.size; }
+    /// *Returns* whether the latest version has none.
     [[nodiscard]] bool empty() const { return size() == 0; }
 
     /// Effect: waits until version `version` or a later one is published, up to `timeout`.

@@ -25,14 +25,14 @@ class CowMetrics {
     /// first.
     struct Values {
         // Gauges of the index; zero in a collector used on its own.
-        std::uint64_t active_readers = 0;  ///< pinned readers and live snapshots
-        std::uint64_t pending_writers = 0; ///< writer objects alive
-        std::uint64_t memory_usage_bytes = 0;
-        std::uint64_t peak_memory_bytes = 0;
-        std::uint64_t retained_bytes = 0;    ///< held only by versions that are not the latest
-        std::uint64_t retained_versions = 0; ///< how many of those there are
-        Version oldest_pinned_version = 0;   ///< the latest version where nothing older is held
-        std::uint64_t uncommitted_bytes = 0; ///< in open writers
+        std::uint64_t active_readers = 0;     ///< pinned readers and live snapshots
+        std::uint64_t pending_writers = 0;    ///< writer objects alive
+        std::uint64_t memory_usage_bytes = 0; ///< bytes that the index has allocated
+        std::uint64_t peak_memory_bytes = 0;  ///< the most bytes seen
+        std::uint64_t retained_bytes = 0;     ///< bytes held only by versions not the latest
+        std::uint64_t retained_versions = 0;  ///< how many of those there are
+        Version oldest_pinned_version = 0;    ///< the latest version where nothing older is held
+        std::uint64_t uncommitted_bytes = 0;  ///< bytes in open writers
 
         // Counters, exact.
         std::uint64_t clone_operations = 0; ///< shards cloned
@@ -45,44 +45,54 @@ class CowMetrics {
 
         // Durations of the sampled operations; zero when nothing was sampled. Percentiles are off
         // by at most a thirty-second, the rest is exact. The two sums are counters.
-        std::uint64_t clone_time_samples = 0;
-        std::chrono::nanoseconds clone_time_total{}; ///< of the samples
-        std::chrono::nanoseconds average_clone_time{};
-        std::chrono::nanoseconds clone_time_min{};
-        std::chrono::nanoseconds clone_time_p50{};
-        std::chrono::nanoseconds clone_time_p90{};
-        std::chrono::nanoseconds clone_time_p99{};
-        std::chrono::nanoseconds clone_time_max{};
-        std::uint64_t commit_time_samples = 0;
-        std::chrono::nanoseconds commit_time_total{}; ///< of the samples
-        std::chrono::nanoseconds average_commit_time{};
-        std::chrono::nanoseconds commit_time_min{};
-        std::chrono::nanoseconds commit_time_p50{};
-        std::chrono::nanoseconds commit_time_p90{};
-        std::chrono::nanoseconds commit_time_p99{};
-        std::chrono::nanoseconds commit_time_max{};
+        std::uint64_t clone_time_samples = 0;          ///< clones that were timed
+        std::chrono::nanoseconds clone_time_total{};   ///< of the timed clones together
+        std::chrono::nanoseconds average_clone_time{}; ///< of one shard
+        std::chrono::nanoseconds clone_time_min{};     ///< the shortest
+        std::chrono::nanoseconds clone_time_p50{};     ///< half took no longer
+        std::chrono::nanoseconds clone_time_p90{};     ///< nine in ten took no longer
+        std::chrono::nanoseconds clone_time_p99{};     ///< ninety-nine in a hundred took no longer
+        std::chrono::nanoseconds clone_time_max{};     ///< the longest
+
+        std::uint64_t commit_time_samples = 0;          ///< commits that were timed
+        std::chrono::nanoseconds commit_time_total{};   ///< of the timed commits together
+        std::chrono::nanoseconds average_commit_time{}; ///< of one commit
+        std::chrono::nanoseconds commit_time_min{};     ///< the shortest
+        std::chrono::nanoseconds commit_time_p50{};     ///< half took no longer
+        std::chrono::nanoseconds commit_time_p90{};     ///< nine in ten took no longer
+        std::chrono::nanoseconds commit_time_p99{};     ///< ninety-nine in a hundred took no longer
+        std::chrono::nanoseconds commit_time_max{};     ///< the longest
     };
 
+    /// Counts clones: how many shards, and their bytes together.
     void record_clones(std::uint64_t shards, std::uint64_t bytes) noexcept {
         clone_operations_.add(shards);
         bytes_cloned_.add(bytes);
     }
+    /// Adds a sample: the time that it took to clone one shard. A negative one counts as zero.
     void record_clone_time(std::chrono::nanoseconds time) noexcept { clone_time_.record(time); }
+    /// Counts published versions.
     void record_commits(std::uint64_t versions) noexcept { commits_.add(versions); }
+    /// Adds a sample: the time that one commit took. A negative one counts as zero.
     void record_commit_time(std::chrono::nanoseconds time) noexcept { commit_time_.record(time); }
+    /// Counts a commit that was refused because another came first.
     void record_conflict() noexcept { conflicts_.add(); }
+    /// Counts a writer whose edits were given up.
     void record_discard() noexcept { discards_.add(); }
+    /// Counts a further run of an update after a conflict.
     void record_retry() noexcept { retries_.add(); }
+    /// Counts bytes of old versions that were freed.
     void record_reclaimed(std::uint64_t bytes) noexcept { reclaimed_bytes_.add(bytes); }
 
-    /// What a commit counts, in one call without locked instructions. Callers take turns, with each
-    /// other and with record_clones(), record_commits() and record_reclaimed().
+    /// What a commit counts.
     struct Turn {
-        std::uint64_t commits = 0;
-        std::uint64_t shards_cloned = 0;
-        std::uint64_t bytes_cloned = 0;
-        std::uint64_t bytes_reclaimed = 0;
+        std::uint64_t commits = 0;         ///< versions published
+        std::uint64_t shards_cloned = 0;   ///< shards
+        std::uint64_t bytes_cloned = 0;    ///< bytes of those shards
+        std::uint64_t bytes_reclaimed = 0; ///< bytes of old versions freed
     };
+    /// Counts a commit in one call without locked instructions. Callers take turns, with each other
+    /// and with record_clones(), record_commits() and record_reclaimed().
     void record_turn(const Turn& turn) noexcept {
         commits_.add_alone(turn.commits);
         clone_operations_.add_alone(turn.shards_cloned);
@@ -113,27 +123,31 @@ class CowMetrics {
 
     /// Effect: fills in the durations and their samples.
     void read_times(Values& v) const noexcept {
-        const auto clones = clone_time_.read();
-        v.clone_time_samples = clones.count();
-        v.clone_time_total = clones.total();
-        v.average_clone_time = clones.mean();
-        v.clone_time_min = clones.min();
-        v.clone_time_p50 = clones.percentile(0.5);
-        v.clone_time_p90 = clones.percentile(0.9);
-        v.clone_time_p99 = clones.percentile(0.99);
-        v.clone_time_max = clones.max();
-        const auto commits = commit_time_.read();
-        v.commit_time_samples = commits.count();
-        v.commit_time_total = commits.total();
-        v.average_commit_time = commits.mean();
-        v.commit_time_min = commits.min();
-        v.commit_time_p50 = commits.percentile(0.5);
-        v.commit_time_p90 = commits.percentile(0.9);
-        v.commit_time_p99 = commits.percentile(0.99);
-        v.commit_time_max = commits.max();
+        read_time(clone_time_, v.clone_time_samples, v.clone_time_total, v.average_clone_time,
+                  v.clone_time_min, v.clone_time_p50, v.clone_time_p90, v.clone_time_p99,
+                  v.clone_time_max);
+        read_time(commit_time_, v.commit_time_samples, v.commit_time_total, v.average_commit_time,
+                  v.commit_time_min, v.commit_time_p50, v.commit_time_p90, v.commit_time_p99,
+                  v.commit_time_max);
     }
 
   private:
+    using Time = std::chrono::nanoseconds;
+
+    static void read_time(const detail::LatencyHistogram& histogram, std::uint64_t& samples,
+                          Time& total, Time& average, Time& min, Time& p50, Time& p90, Time& p99,
+                          Time& max) noexcept {
+        const auto reading = histogram.read(); // once, so that its percentiles agree
+        samples = reading.count();
+        total = reading.total();
+        average = reading.mean();
+        min = reading.min();
+        p50 = reading.percentile(0.5);
+        p90 = reading.percentile(0.9);
+        p99 = reading.percentile(0.99);
+        max = reading.max();
+    }
+
     detail::Counter clone_operations_;
     detail::Counter bytes_cloned_;
     detail::Counter commits_;

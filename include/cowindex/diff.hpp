@@ -19,7 +19,9 @@ struct Diff {
     std::vector<ShardId> removed; ///< present in the older one alone
     std::vector<ShardId> changed; ///< present in both; edited or replaced in between
 
+    /// *Returns* whether nothing differs.
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    /// *Returns* how many shards differ.
     [[nodiscard]] std::size_t size() const noexcept {
         return added.size() + removed.size() + changed.size();
     }
@@ -27,13 +29,15 @@ struct Diff {
 
 namespace detail {
 
-// Two versions of one index, the older first. Looks into snapshots on their behalf.
+// Two versions of one index, the older first, or nothing and a version. Looks into snapshots on
+// their behalf.
 struct SnapshotPair {
     template <class Snapshot>
     static void check(const Snapshot& older, const Snapshot& newer) {
-        if (older.record_ == nullptr || newer.record_ == nullptr)
-            raise(std::invalid_argument("cowindex: an empty snapshot (default-made or moved from) "
-                                        "has no version to compare"));
+        if (newer.record_ == nullptr)
+            raise(std::invalid_argument("cowindex: the newer snapshot is empty (default-made or "
+                                        "moved from); only the older one may be"));
+        if (older.record_ == nullptr) return;
         if (older.record_->core != newer.record_->core)
             raise(std::invalid_argument(
                 "cowindex: only snapshots of one index can be compared; these are of two"));
@@ -56,11 +60,12 @@ struct SnapshotPair {
 /// Effect: calls `fn(id, before, after)` for each shard that differs, ascending by id; `before` is
 /// null for an added shard, `after` for a removed one. A shard differs if a commit in between
 /// edited, replaced, or erased and inserted it, whether or not it is equal now: shards are not
-/// compared. *Preconditions* `fn` keeps the pointers no longer than the snapshots live.
-/// *Complexity* proportional to the shards that differ, independent of how many there are and of
-/// the versions in between. *Progress* wait-free, but for `fn`. *Exceptions*
-/// `std::invalid_argument` for snapshots of two indexes, for an empty one, and where `older` is the
-/// newer one; those of `fn`. *Allocation* none.
+/// compared. An empty `older` (default-made) stands for no shards: all of `newer` are added.
+/// *Preconditions* `fn` keeps the pointers no longer than the snapshots live. *Complexity*
+/// proportional to the shards that differ, independent of how many there are and of the versions in
+/// between. *Progress* wait-free, but for `fn`. *Exceptions* `std::invalid_argument` for snapshots
+/// of two indexes, for an empty `newer`, and where `older` is the newer one; those of `fn`.
+/// *Allocation* none.
 template <class Shard, class Policy, class Fn>
     requires std::invocable<Fn&, ShardId, const Shard*, const Shard*>
 void for_each_difference(const Snapshot<Shard, Policy>& older, const Snapshot<Shard, Policy>& newer,

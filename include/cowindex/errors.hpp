@@ -1,6 +1,7 @@
 // The exceptions of this library, and the one place where their messages are written.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <exception>
@@ -24,6 +25,7 @@ namespace cowindex {
 /// writer changed or required. The writer still holds its edits.
 class ConflictError : public std::runtime_error {
   public:
+    /// Made by the library. `shards`: the ids in conflict, ascending.
     ConflictError(const std::string& message, std::vector<ShardId> shards)
         : std::runtime_error(message),
           shards_(std::make_shared<const std::vector<ShardId>>(std::move(shards))) {}
@@ -42,11 +44,13 @@ class ConflictError : public std::runtime_error {
 /// that nobody holds was freed. The writer keeps its edits and can commit once a holder has let go.
 class MemoryBudgetError : public std::runtime_error {
   public:
+    /// Made by the library. All three are bytes.
     MemoryBudgetError(const std::string& message, std::size_t budget_bytes,
                       std::size_t needed_bytes, std::size_t retained_bytes)
         : std::runtime_error(message), budget_bytes_(budget_bytes), needed_bytes_(needed_bytes),
           retained_bytes_(retained_bytes) {}
 
+    /// The limit.
     [[nodiscard]] std::size_t budget_bytes() const noexcept { return budget_bytes_; }
     /// What the index would have held after the commit.
     [[nodiscard]] std::size_t needed_bytes() const noexcept { return needed_bytes_; }
@@ -95,14 +99,6 @@ template <class Error>
 [[noreturn]] inline void throw_negative_timeout(const char* where) {
     raise(std::invalid_argument(std::string("cowindex: ") + where +
                                 "(): the timeout is negative; use zero for a single try"));
-}
-
-// The moment `timeout` from now, or the end of time where that is later.
-[[nodiscard]] inline std::chrono::steady_clock::time_point deadline_after(
-    std::chrono::nanoseconds timeout) {
-    using Clock = std::chrono::steady_clock;
-    const Clock::time_point now = Clock::now();
-    return timeout > Clock::time_point::max() - now ? Clock::time_point::max() : now + timeout;
 }
 
 [[noreturn]] inline void throw_moved_from(const char* what) {

@@ -6,12 +6,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/core.hpp>
 #include <cowindex/detail/reading.hpp>
 #include <cowindex/errors.hpp>
@@ -20,6 +19,7 @@
 
 namespace cowindex {
 
+/// How a `try_commit()` ended.
 enum class CommitStatus : std::uint8_t {
     committed,   ///< a new version was published
     unchanged,   ///< there was nothing to publish
@@ -30,9 +30,11 @@ enum class CommitStatus : std::uint8_t {
 /// What became of a `try_commit()`.
 class [[nodiscard]] CommitResult {
   public:
+    /// Made by `IndexWriter::try_commit()`.
     CommitResult(CommitStatus status, Version version, std::vector<ShardId> conflicts) noexcept
         : status_(status), version_(version), conflicts_(std::move(conflicts)) {}
 
+    /// *Returns* whether it published, and if not, why.
     [[nodiscard]] CommitStatus status() const noexcept { return status_; }
 
     /// True unless the commit was refused.
@@ -70,8 +72,10 @@ class [[nodiscard]] CommitResult {
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
   public:
+    /// Takes over the edits, and with them the references from `edit()`.
     IndexWriter(IndexWriter&& other) noexcept
         : core_(other.core_), batch_(std::exchange(other.batch_, nullptr)) {}
+    /// Discards the edits that this writer had and takes over those of `other`.
     IndexWriter& operator=(IndexWriter&& other) noexcept {
         IndexWriter taken(std::move(other));
         std::swap(core_, taken.core_);
@@ -142,6 +146,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// Effect: a commit conflicts if anything at all was committed since the base version.
     void require_all() { batch().changes.require_all(); }
 
+    /// *Returns* whether a commit would publish anything.
     [[nodiscard]] bool has_changes() const noexcept {
         return batch_ != nullptr && batch_->has_changes();
     }

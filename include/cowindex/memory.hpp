@@ -39,6 +39,7 @@ class PressureCallback {
   public:
     PressureCallback() = default;
 
+    /// Keeps a copy of `fn`.
     template <class Fn>
         requires(!std::same_as<std::remove_cvref_t<Fn>, PressureCallback> &&
                  std::invocable<std::decay_t<Fn>&, const MemoryStats&>)
@@ -48,7 +49,9 @@ class PressureCallback {
               (*static_cast<std::decay_t<Fn>*>(object))(stats);
           }) {}
 
+    /// *Returns* whether there is anything to call.
     explicit operator bool() const noexcept { return call_ != nullptr; }
+    /// *Preconditions* not empty.
     void operator()(const MemoryStats& stats) const { call_(object_.get(), stats); }
 
   private:
@@ -62,6 +65,7 @@ class PressureCallback {
 /// content is not checked; above its limit, an index lets through only commits after which it holds
 /// less than before.
 struct MemoryBudget {
+    /// No limit.
     static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
 
     /// Past this a commit frees all it can, without the usual bound, and calls `on_pressure`.
@@ -75,7 +79,7 @@ struct MemoryBudget {
 
 /// One version that is no longer the latest and that somebody still holds.
 struct PinInfo {
-    Version version = 0;
+    Version version = 0;     ///< its number
     std::size_t holders = 0; ///< pinned readers, snapshots and open writers
     std::vector<std::string>
         labels; ///< of the holders that have one; copies of a snapshot share one

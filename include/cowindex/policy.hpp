@@ -85,6 +85,7 @@ struct DefaultPolicy {
     /// While readers are registered, versions wait in groups for a barrier, which interrupts every
     /// running thread of the process: at least and at most so many, in between as its price asks.
     static constexpr std::size_t barrier_min_versions = 16;
+    /// The upper of the two bounds, in versions.
     static constexpr std::size_t barrier_max_versions = 256;
 
     /// Called by an `update()` that has lost `tries` times in a row, and by commits that give way

@@ -19,14 +19,14 @@ namespace cowindex {
 
 /// A label on every sample, such as {"index", "routes"}.
 struct PrometheusLabel {
-    std::string name;
-    std::string value;
+    std::string name;  ///< letters, digits and underscores
+    std::string value; ///< any text; it is escaped
 };
 
 /// The metrics of one of several indexes, and the labels that tell it from the others.
 struct PrometheusSource {
-    CowMetrics::Values values;
-    std::vector<PrometheusLabel> labels;
+    CowMetrics::Values values;           ///< from `CowIndex::metrics()`
+    std::vector<PrometheusLabel> labels; ///< none needed for a single index
 };
 
 namespace detail {

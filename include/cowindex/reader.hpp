@@ -5,9 +5,10 @@
 #include <string>
 #include <utility>
 
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/core.hpp>
-#include <cowindex/errors.hpp>
 #include <cowindex/detail/reading.hpp>
+#include <cowindex/errors.hpp>
 #include <cowindex/policy.hpp>
 #include <cowindex/snapshot.hpp>
 #include <cowindex/version.hpp>
@@ -24,8 +25,10 @@ namespace cowindex {
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class View : public ShardReading<View<Shard, Policy>, Shard> {
   public:
+    /// Takes over the pin.
     View(View&& other) noexcept
         : record_(other.record_), slot_(std::exchange(other.slot_, nullptr)) {}
+    /// Lets go of this view's pin and takes over that of `other`.
     View& operator=(View&& other) noexcept {
         View taken(std::move(other));
         std::swap(record_, taken.record_);
@@ -39,6 +42,7 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
             slot_->core->give_back(slot_);
     }
 
+    /// *Returns* the number of this version.
     [[nodiscard]] Version version() const noexcept { return record_->version; }
 
     /// *Returns* an owned snapshot of this very version. *Progress* may wait for a committer that
@@ -83,7 +87,9 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class Reader {
   public:
+    /// Live views stay valid.
     Reader(Reader&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
+    /// As if the reader that was here were destroyed, then that of `other` moved here.
     Reader& operator=(Reader&& other) noexcept {
         Reader taken(std::move(other));
         std::swap(slot_, taken.slot_);

@@ -28,10 +28,13 @@ template <class Shard, class Policy = DefaultPolicy<Shard>>
 class Snapshot : public ShardReading<Snapshot<Shard, Policy>, Shard> {
   public:
     Snapshot() = default;
+    /// Holds the same version.
     Snapshot(const Snapshot& other) noexcept : Snapshot(other.record_) {}
+    /// Leaves `other` empty.
     Snapshot(Snapshot&& other) noexcept : record_(std::move(other.record_)) {
         other.record_.reset();
     }
+    /// Lets go of this snapshot's version and holds that of `other`.
     Snapshot& operator=(Snapshot other) noexcept {
         record_.swap(other.record_);
         return *this;

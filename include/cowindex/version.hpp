@@ -1,6 +1,11 @@
 // Library version, and the two integers everything is named by.
 #pragma once
 
+// Said before anything else fails. MSVC tells its language in a macro of its own.
+#if __cplusplus <= 201703L && !(defined(_MSVC_LANG) && _MSVC_LANG > 201703L)
+#error "CowIndex needs C++20: compile with -std=c++20 (MSVC: /std:c++20) or later"
+#endif
+
 #include <cstdint>
 
 #define COWINDEX_VERSION_MAJOR 0

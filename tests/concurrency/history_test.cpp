@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <latch>
 #include <map>
 #include <memory>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include <support/environment.hpp>
 #include <support/scheduler.hpp>
 
 #include "ledger.hpp"
@@ -47,8 +47,7 @@ constexpr std::uint64_t default_operations = 100'000;
 #endif
 
 std::uint64_t operations() {
-    const char* text = std::getenv("COWINDEX_OPERATIONS");
-    return text == nullptr ? default_operations : std::strtoull(text, nullptr, 10);
+    return test::number_from_environment("COWINDEX_OPERATIONS", default_operations);
 }
 
 struct Entry {

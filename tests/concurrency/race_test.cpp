@@ -4,7 +4,6 @@
 #include <barrier>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
 #include <latch>
 #include <optional>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include <support/environment.hpp>
 #include <support/scheduler.hpp>
 
 #include "ledger.hpp"
@@ -33,10 +33,7 @@ using View = LedgerIndex::View;
 using Reader = LedgerIndex::Reader;
 using Snapshot = LedgerIndex::Snapshot;
 
-std::uint64_t factor() {
-    const char* text = std::getenv("COWINDEX_RACES");
-    return text == nullptr ? 1 : std::strtoull(text, nullptr, 10);
-}
+std::uint64_t factor() { return test::number_from_environment("COWINDEX_RACES", 1); }
 
 // One side of a meeting: the index, and what this thread keeps from one call to the next.
 struct Side {

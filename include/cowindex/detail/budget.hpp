@@ -2,6 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <vector>
 
 #include <cowindex/detail/core.hpp>
 #include <cowindex/errors.hpp>

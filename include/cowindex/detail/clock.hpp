@@ -1,4 +1,4 @@
-// The two clocks: one to measure with, one cheap enough to stamp every commit.
+// Time: a clock cheap enough to stamp every commit, and the ends of timeouts.
 #pragma once
 
 #include <chrono>
@@ -18,6 +18,14 @@ namespace cowindex::detail {
 #else
     return std::chrono::steady_clock::now().time_since_epoch();
 #endif
+}
+
+// The moment `timeout` from now, or the end of time where that is later.
+[[nodiscard]] inline std::chrono::steady_clock::time_point deadline_after(
+    std::chrono::nanoseconds timeout) noexcept {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point now = Clock::now();
+    return timeout > Clock::time_point::max() - now ? Clock::time_point::max() : now + timeout;
 }
 
 } // namespace cowindex::detail

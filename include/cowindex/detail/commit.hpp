@@ -10,7 +10,12 @@
 // those of the base may have been retired by others already.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include <cowindex/detail/core.hpp>
 #include <cowindex/detail/tree_diff.hpp>

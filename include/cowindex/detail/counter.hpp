@@ -29,9 +29,6 @@ class Counter {
     void add_alone(std::uint64_t n = 1) noexcept { set(read() + n); }
     void subtract_alone(std::uint64_t n = 1) noexcept { set(read() - n); }
     void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
-    void raise_alone(std::uint64_t n) noexcept {
-        if (n > read()) set(n);
-    }
 
     [[nodiscard]] std::uint64_t read() const noexcept {
         return value_.load(std::memory_order_relaxed);

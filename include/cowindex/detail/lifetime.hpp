@@ -1,6 +1,12 @@
 // How an index begins, how its writers come and go, and how it ends.
 #pragma once
 
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
+
 #include <cowindex/detail/core.hpp>
 #include <cowindex/detail/initial_tree.hpp>
 

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstddef>
 #include <iterator>
+#include <type_traits>
 
 #include <cowindex/detail/shard_tree.hpp>
 #include <cowindex/errors.hpp>
@@ -15,8 +16,8 @@ namespace cowindex {
 /// A shard and its id, as `items()` yields them.
 template <class Shard>
 struct Item {
-    ShardId id;
-    const Shard& shard;
+    ShardId id;         ///< its id
+    const Shard& shard; ///< valid as long as what it was read from
 };
 
 namespace detail {
@@ -75,79 +76,82 @@ class TreeCursor {
 
 } // namespace detail
 
-/// Forward iterator over the shards present, in id order. Valid as long as what it came from.
-template <class Shard>
-class ShardIterator {
+/// Forward iterator over the shards present, in id order. Yields what `Value` is: `Shard`, as a
+/// const reference, or `Item<Shard>`. Valid as long as what it came from.
+template <class Shard, class Value>
+class ReadingIterator {
+    static constexpr bool with_ids = std::is_same_v<Value, Item<Shard>>;
+
   public:
-    using iterator_category = std::forward_iterator_tag;
-    using value_type = Shard;
-    using difference_type = std::ptrdiff_t;
-    using pointer = const Shard*;
-    using reference = const Shard&;
-
-    ShardIterator() = default;
-    explicit ShardIterator(detail::TreeCursor<Shard> cursor) noexcept : cursor_(cursor) {}
-
-    [[nodiscard]] ShardId id() const noexcept { return cursor_.id(); }
-    reference operator*() const noexcept { return cursor_.shard(); }
-    pointer operator->() const noexcept { return &cursor_.shard(); }
-    ShardIterator& operator++() noexcept {
-        cursor_.advance();
-        return *this;
-    }
-    ShardIterator operator++(int) noexcept {
-        ShardIterator before = *this;
-        cursor_.advance();
-        return before;
-    }
-    friend bool operator==(const ShardIterator& a, const ShardIterator& b) noexcept {
-        return a.cursor_ == b.cursor_;
-    }
-
-  private:
-    detail::TreeCursor<Shard> cursor_;
-};
-
-/// As ShardIterator, but yields `Item{id, shard}`.
-template <class Shard>
-class ItemIterator {
-  public:
+    /// @{
+    /// As of any forward iterator.
     using iterator_concept = std::forward_iterator_tag;
-    using iterator_category = std::input_iterator_tag; // it yields values, not references
-    using value_type = Item<Shard>;
+    // Of old, an iterator that yields values and not references is no forward iterator.
+    using iterator_category =
+        std::conditional_t<with_ids, std::input_iterator_tag, std::forward_iterator_tag>;
+    using value_type = Value;
     using difference_type = std::ptrdiff_t;
-    using pointer = void;
-    using reference = Item<Shard>;
+    using pointer = std::conditional_t<with_ids, void, const Shard*>;
+    using reference = std::conditional_t<with_ids, Item<Shard>, const Shard&>;
+    /// @}
 
-    ItemIterator() = default;
-    explicit ItemIterator(detail::TreeCursor<Shard> cursor) noexcept : cursor_(cursor) {}
+    ReadingIterator() = default;
+    /// Begins where `cursor` is.
+    explicit ReadingIterator(detail::TreeCursor<Shard> cursor) noexcept : cursor_(cursor) {}
 
+    /// *Returns* the id of the shard it points to.
     [[nodiscard]] ShardId id() const noexcept { return cursor_.id(); }
-    reference operator*() const noexcept { return {cursor_.id(), cursor_.shard()}; }
-    ItemIterator& operator++() noexcept {
+
+    /// @{
+    /// As of any forward iterator. *Progress* wait-free.
+    reference operator*() const noexcept {
+        if constexpr (with_ids)
+            return {cursor_.id(), cursor_.shard()};
+        else
+            return cursor_.shard();
+    }
+    pointer operator->() const noexcept
+        requires(!with_ids)
+    {
+        return &cursor_.shard();
+    }
+    ReadingIterator& operator++() noexcept {
         cursor_.advance();
         return *this;
     }
-    ItemIterator operator++(int) noexcept {
-        ItemIterator before = *this;
+    ReadingIterator operator++(int) noexcept {
+        ReadingIterator before = *this;
         cursor_.advance();
         return before;
     }
-    friend bool operator==(const ItemIterator& a, const ItemIterator& b) noexcept {
+    friend bool operator==(const ReadingIterator& a, const ReadingIterator& b) noexcept {
         return a.cursor_ == b.cursor_;
     }
+    /// @}
 
   private:
     detail::TreeCursor<Shard> cursor_;
 };
+
+/// What `begin()` and `range()` yield.
+template <class Shard>
+using ShardIterator = ReadingIterator<Shard, Shard>;
+
+/// What `items()` yields.
+template <class Shard>
+using ItemIterator = ReadingIterator<Shard, Item<Shard>>;
 
 /// A pair of iterators.
 template <class Iterator>
 class ShardRange {
   public:
+    /// From `first` up to `last`, which is not a part of it.
     ShardRange(Iterator first, Iterator last) noexcept : first_(first), last_(last) {}
+    /// *Returns* the first.
     [[nodiscard]] Iterator begin() const noexcept { return first_; }
+    /// *Returns* the end.
     [[nodiscard]] Iterator end() const noexcept { return last_; }
+    /// *Returns* whether there is no shard in it.
     [[nodiscard]] bool empty() const noexcept { return first_ == last_; }
 
   private:
@@ -162,18 +166,20 @@ class ShardRange {
 template <class Derived, class Shard>
 class ShardReading {
   public:
-    using value_type = Shard;
-    using iterator = ShardIterator<Shard>;
-    using const_iterator = iterator;
+    using value_type = Shard;              ///< what iterators point to
+    using iterator = ShardIterator<Shard>; ///< reads only, as nothing here is ever written
+    using const_iterator = iterator;       ///< the same
 
     /// *Returns* how many shards are present.
     [[nodiscard]] std::size_t size() const noexcept { return tree().size; }
+    /// *Returns* whether none is.
     [[nodiscard]] bool empty() const noexcept { return tree().size == 0; }
 
     /// *Returns* one past the largest id ever used up to this version. Never falls from one version
     /// to the next.
     [[nodiscard]] ShardId id_bound() const noexcept { return tree().id_bound; }
 
+    /// *Returns* whether a shard has that id.
     [[nodiscard]] bool contains(ShardId id) const noexcept { return tree().find(id) != nullptr; }
 
     /// *Preconditions* contains(id).
@@ -195,34 +201,46 @@ class ShardReading {
         return box == nullptr ? nullptr : &box->shard;
     }
 
+    /// *Returns* an iterator to the shard with the lowest id.
     [[nodiscard]] iterator begin() const noexcept COWINDEX_LIFETIMEBOUND {
         return iterator(cursor(0, tree().id_bound));
     }
+    /// *Returns* the end of all shards.
     [[nodiscard]] iterator end() const noexcept COWINDEX_LIFETIMEBOUND {
         return iterator(cursor(tree().id_bound, tree().id_bound));
     }
 
     /// *Returns* the shards present with their ids, in id order.
-    [[nodiscard]] ShardRange<ItemIterator<Shard>> items() const noexcept COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] ShardRange<ItemIterator<Shard>> items() const& noexcept COWINDEX_LIFETIMEBOUND {
         const ShardId end = tree().id_bound;
         return {ItemIterator<Shard>(cursor(0, end)), ItemIterator<Shard>(cursor(end, end))};
     }
 
+    /// Not of a temporary, which is gone before a loop over its items begins: give the snapshot,
+    /// view or writer a name.
+    auto items() const&& = delete; // of a temporary: give it a name, or it is gone too early
+
     /// *Returns* the shards present whose ids are in [first, last), in id order; `it.id()` tells
     /// the id. Lets threads divide one scan among themselves.
     [[nodiscard]] ShardRange<iterator> range(ShardId first,
-                                             ShardId last) const noexcept COWINDEX_LIFETIMEBOUND {
+                                             ShardId last) const& noexcept COWINDEX_LIFETIMEBOUND {
         const ShardId end = std::min(last, tree().id_bound);
         return {iterator(cursor(std::min(first, end), end)), iterator(cursor(end, end))};
     }
 
+    /// Not of a temporary either.
+    auto range(ShardId, ShardId) const&& = delete; // of a temporary: give it a name, as above
+
   protected:
+    /// @{
+    /// For `Derived` alone.
     ShardReading() = default;
     ~ShardReading() = default;
     ShardReading(const ShardReading&) = default;
     ShardReading(ShardReading&&) = default;
     ShardReading& operator=(const ShardReading&) = default;
     ShardReading& operator=(ShardReading&&) = default;
+    /// @}
 
   private:
     [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept {

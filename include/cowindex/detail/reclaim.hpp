@@ -1,6 +1,12 @@
 // Finding out what nobody can reach any more, freeing it, and saying who holds the rest.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
 #include <cowindex/detail/core.hpp>
 
 namespace cowindex::detail {

@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cstdint>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include <cowindex/detail/commit_lock.hpp>

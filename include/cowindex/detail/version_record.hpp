@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
 
 #include <cowindex/cow_metrics.hpp>
 #include <cowindex/detail/dead_list.hpp>
