@@ -76,8 +76,9 @@ class TreeCursor {
 
 } // namespace detail
 
-/// Forward iterator over the shards present, in id order. Yields what `Value` is: `Shard`, as a
-/// const reference, or `Item<Shard>`. Valid as long as what it came from.
+/// Forward iterator over the shards present, in id order. Compare only iterators of one range.
+/// Yields what `Value` is: `Shard`, as a const reference, or `Item<Shard>`. Valid as long as what
+/// it came from.
 template <class Shard, class Value>
 class ReadingIterator {
     static constexpr bool with_ids = std::is_same_v<Value, Item<Shard>>;
