@@ -4,7 +4,7 @@
 #
 #   run.sh <work directory> [<configuration>...]
 #
-# A configuration whose compiler or runner is missing is reported as skipped.
+# A configuration whose compiler, libraries or runner are missing is reported as skipped.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd) || exit 2
 work=${1:?usage: run.sh <work directory> [<configuration>...]}
@@ -28,9 +28,14 @@ configuration() {
     log=$work/$name.log
     start=$(date +%s)
     verdict=passed
+    set -- "$compiler" -std=c++20 -g1 -Wall -Wextra -Werror -pthread -I "$root/include" \
+        -I "$root/tests" "$@"
+    if ! echo '#include <string>
+int main() {}' | "$@" -x c++ - -o "$work/$name.empty" >"$log" 2>&1; then
+        printf '%-18s skipped: no libraries for it\n' "$name"
+        return
+    fi
     {
-        set -- "$compiler" -std=c++20 -g1 -Wall -Wextra -Werror -pthread -I "$root/include" \
-            -I "$root/tests" "$@"
         if [ "$histories" != 0 ]; then
             "$@" "$root/tests/fuzz/replay.cpp" "$root/tests/fuzz/index_fuzz.cpp" \
                 -o "$work/$name.fuzz" &&
