@@ -13,8 +13,23 @@ using cowindex::SyncPoint;
 
 namespace {
 
+// Counts how often it is taken.
+struct CountedMutex {
+    bool try_lock() {
+        ++taken;
+        return mutex.try_lock();
+    }
+    void lock() {
+        ++taken;
+        mutex.lock();
+    }
+    void unlock() { mutex.unlock(); }
+    static inline int taken = 0;
+    std::mutex mutex;
+};
+
 struct TicketPolicy {
-    using Mutex = std::mutex;
+    using Mutex = CountedMutex;
     static inline int waits = 0;
     static inline void (*on_wait)() = nullptr;
     static void sync_point(SyncPoint point) noexcept {
@@ -68,10 +83,20 @@ TEST_CASE("a ticket touches its own shards, or every shard") {
     REQUIRE(ticket.touches(std::vector<Change>{{1}}));
 }
 
-TEST_CASE("nobody waits where nobody stands") {
+TEST_CASE("where nobody stands, or stands any more, nobody waits or takes the lock") {
     Fixture f;
-    f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock);
-    REQUIRE(TicketPolicy::waits == 0);
+    const auto passes = [&] {
+        CountedMutex::taken = 0;
+        f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock);
+        return TicketPolicy::waits == 0 && CountedMutex::taken == 0;
+    };
+    REQUIRE(passes());
+    Ticket ticket;
+    f.tickets.leave(ticket, f.lock); // never stood
+    REQUIRE(CountedMutex::taken == 0);
+    f.tickets.stand(ticket, {1}, false, f.lock);
+    f.tickets.leave(ticket, f.lock);
+    REQUIRE(passes());
 }
 
 TEST_CASE("a commit waits for a ticket that touches its shards, until that leaves") {
