@@ -131,6 +131,17 @@ TEST_CASE("nodes in the garbage are counted apart") {
     REQUIRE(garbage.empty());
     REQUIRE(garbage.bytes() == 0);
     REQUIRE(garbage.node_bytes() == 0);
+
+    garbage.splice(3, taken);
+    REQUIRE(garbage.node_bytes() == sizeof(leaf));
+    std::size_t turns = 0;
+    for (; garbage.node_bytes() != 0; ++turns) { // one at a time, in either order
+        REQUIRE(turns < 2);
+        garbage.take(taken, 3, 1, all);
+    }
+    garbage.take(taken, 3, 1, all);
+    REQUIRE(garbage.bytes() == 0);
+    REQUIRE(taken.node_bytes() == sizeof(leaf));
 }
 
 TEST_CASE("garbage that nobody comes for is taken by whoever commits") {
