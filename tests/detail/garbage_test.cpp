@@ -173,3 +173,16 @@ TEST_CASE("where much has gathered in other lanes, every writer helps, within it
     filled.fill(7, 2, std::size_t{8} << 20);
     REQUIRE(filled.take(1, all, all) == 2); // many bytes are much, too
 }
+
+TEST_CASE("what is just not much is left to its writer") {
+    Filled objects;
+    objects.fill(6, 256, 1);
+    REQUIRE(objects.take(0, all, all) == 0);
+    objects.fill(6, 1, 1);
+    REQUIRE(objects.take(0, all, all) == 257);
+    Filled bytes;
+    bytes.fill(7, 2, std::size_t{1} << 19);
+    REQUIRE(bytes.take(0, all, all) == 0);
+    bytes.fill(7, 1, 1);
+    REQUIRE(bytes.take(0, all, all) == 3);
+}

@@ -136,16 +136,32 @@ TEST_CASE("standing again keeps the place and renews the shards") {
     f.tickets.leave(ticket, f.lock); // twice is once
 }
 
-TEST_CASE("tickets leave from any place in the line") {
+TEST_CASE("tickets leave from any place in the line, and no other leaves with them") {
     Fixture f;
-    Ticket a, b, c;
-    for (Ticket* ticket : {&a, &b, &c}) f.tickets.stand(*ticket, {1}, false, f.lock);
+    Ticket a, b, c, d;
+    // For whose shards a commit waits until its patience ends.
+    const auto standing = [&] {
+        std::vector<ShardId> ids;
+        for (const ShardId id : {1, 2, 3}) {
+            TicketPolicy::waits = 0;
+            f.tickets.give_way(std::vector<Change>{{id}}, nullptr, f.lock);
+            if (TicketPolicy::waits != 0) ids.push_back(id);
+        }
+        return ids;
+    };
+    f.tickets.stand(a, {1}, false, f.lock);
+    f.tickets.stand(b, {2}, false, f.lock);
+    f.tickets.stand(c, {3}, false, f.lock);
     f.tickets.leave(b, f.lock);
+    REQUIRE(standing() == std::vector<ShardId>{1, 3});
     f.tickets.leave(c, f.lock);
-    f.tickets.stand(b, {1}, false, f.lock);
-    REQUIRE(b.number > a.number);
+    f.tickets.stand(d, {2}, false, f.lock);
+    REQUIRE(d.number > a.number);
+    REQUIRE(standing() == std::vector<ShardId>{1, 2});
     f.tickets.leave(a, f.lock);
-    REQUIRE(f.waits({{1}}, nullptr, b));
+    REQUIRE(standing() == std::vector<ShardId>{2});
+    f.tickets.leave(d, f.lock);
+    REQUIRE(standing().empty());
 }
 
 TEST_CASE("patience ends") {
