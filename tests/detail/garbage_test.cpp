@@ -192,3 +192,18 @@ TEST_CASE("what is just not much is left to its writer") {
     bytes.fill(7, 1, 1);
     REQUIRE(bytes.take(0, all, all) == 3);
 }
+
+TEST_CASE("garbage that came singly is gone when all of it was taken") {
+    GarbageLanes garbage;
+    const auto one = make_box(1, 10);
+    const auto other = make_box(1, 10);
+    garbage.push(2, one.get());
+    garbage.push(2, other.get());
+    DeadList taken;
+    garbage.take(taken, 1, all, all); // little: left to its writer
+    REQUIRE(taken.empty());
+    garbage.take(taken, 2, 1, all);
+    REQUIRE_FALSE(garbage.empty());
+    garbage.take(taken, 2, 1, all);
+    REQUIRE(garbage.empty());
+}
