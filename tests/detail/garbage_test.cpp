@@ -142,6 +142,9 @@ TEST_CASE("nodes in the garbage are counted apart") {
     garbage.take(taken, 3, 1, all);
     REQUIRE(garbage.bytes() == 0);
     REQUIRE(taken.node_bytes() == sizeof(leaf));
+    garbage.splice(3, taken);
+    garbage.take(taken, 3, all, all); // the whole lane
+    REQUIRE(garbage.node_bytes() == 0);
 }
 
 TEST_CASE("garbage that nobody comes for is taken by whoever commits") {

@@ -173,3 +173,16 @@ TEST_CASE("patience ends") {
     REQUIRE(TicketPolicy::longest > Line::patience);
     f.tickets.leave(ticket, f.lock);
 }
+
+TEST_CASE("the line is changed and looked at under the lock") {
+    Fixture f;
+    Ticket ticket;
+    const auto locks = [](auto&& fn) {
+        CountedMutex::taken = 0;
+        fn();
+        return CountedMutex::taken;
+    };
+    REQUIRE(locks([&] { f.tickets.stand(ticket, {1}, false, f.lock); }) == 1);
+    REQUIRE(locks([&] { f.tickets.give_way(std::vector<Change>{{2}}, nullptr, f.lock); }) == 1);
+    REQUIRE(locks([&] { f.tickets.leave(ticket, f.lock); }) == 1);
+}
