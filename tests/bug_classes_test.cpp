@@ -125,6 +125,11 @@ TEST_CASE("no gauge is ever absurd, and all are zero at rest") {
         writer.erase(1);
         writer.revert(1);
         look();
+        for (int again = 0; again < 100; ++again) { // what is taken away twice has to show
+            writer.insert(9, "new");
+            writer.erase(9);
+            look();
+        }
         const auto snapshot = view->snapshot();
         if (round % 3 == 0) writer.discard();
         static_cast<void>(writer.commit());

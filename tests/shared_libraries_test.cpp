@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "shared_libraries/index_library.hpp"
@@ -17,6 +18,18 @@ TEST_CASE("two shared libraries use one index, which either may have made and ei
             REQUIRE(second_use(*index, round));
         }
         REQUIRE(test::validate(*index) == "");
+        {
+            auto reader = index->reader();
+            const auto view = reader.pin(); // by this program: a third one
+            const std::string before = view[1];
+            for (int round = 200; round < 210; ++round) {
+                REQUIRE(first_use(*index, round));
+                REQUIRE(second_use(*index, round));
+                REQUIRE(first_readers(*index) == 1);
+                REQUIRE(second_readers(*index) == 1);
+            }
+            REQUIRE(view[1] == before);
+        }
         // Pins of one library against the reclaiming of the other.
         std::atomic<bool> stop{false};
         std::thread reading([&] {

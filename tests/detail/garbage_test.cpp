@@ -132,6 +132,20 @@ TEST_CASE("nodes in the garbage are counted apart") {
     REQUIRE(garbage.empty());
     REQUIRE(garbage.bytes() == 0);
     REQUIRE(garbage.node_bytes() == 0);
+
+    garbage.splice(3, taken);
+    REQUIRE(garbage.node_bytes() == sizeof(leaf));
+    std::size_t turns = 0;
+    for (; garbage.node_bytes() != 0; ++turns) { // one at a time, in either order
+        REQUIRE(turns < 2);
+        garbage.take(taken, 3, each);
+    }
+    garbage.take(taken, 3, each);
+    REQUIRE(garbage.bytes() == 0);
+    REQUIRE(taken.node_bytes() == sizeof(leaf));
+    garbage.splice(3, taken);
+    garbage.take(taken, 3, all); // the whole lane
+    REQUIRE(garbage.node_bytes() == 0);
 }
 
 TEST_CASE("garbage that nobody comes for is taken by whoever commits") {
@@ -162,4 +176,38 @@ TEST_CASE("where much has gathered in other lanes, every writer helps, within it
     REQUIRE(taken.count() == 991);
     filled.fill(7, 2, std::size_t{8} << 20);
     REQUIRE(filled.take(1, all) == 2); // many bytes are much, too
+    // Lanes that are taken whole count, too.
+    for (const std::size_t lane : {2, 3, 4}) filled.fill(lane, 200, 10);
+    REQUIRE(filled.take(2, 500 * each) == 500);
+    filled.fill(3, 200, 10);
+    filled.fill(5, 200, 10);
+    REQUIRE(filled.take(2, 250 * each) == 250);
+}
+
+TEST_CASE("what is just not much is left to its writer") {
+    Filled objects;
+    objects.fill(6, 256, 1);
+    REQUIRE(objects.take(0, all) == 0);
+    objects.fill(6, 1, 1);
+    REQUIRE(objects.take(0, all) == 257);
+    Filled bytes;
+    bytes.fill(7, 2, std::size_t{1} << 19);
+    REQUIRE(bytes.take(0, all) == 0);
+    bytes.fill(7, 1, 1);
+    REQUIRE(bytes.take(0, all) == 3);
+}
+
+TEST_CASE("garbage that came singly is gone when all of it was taken") {
+    GarbageLanes garbage;
+    const auto one = make_box(1, 10);
+    const auto other = make_box(1, 10);
+    garbage.push(2, one.get());
+    garbage.push(2, other.get());
+    DeadList taken;
+    garbage.take(taken, 1, all); // little: left to its writer
+    REQUIRE(taken.empty());
+    garbage.take(taken, 2, each);
+    REQUIRE_FALSE(garbage.empty());
+    garbage.take(taken, 2, each);
+    REQUIRE(garbage.empty());
 }

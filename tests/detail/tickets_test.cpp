@@ -14,8 +14,23 @@ using cowindex::SyncPoint;
 
 namespace {
 
+// Counts how often it is taken.
+struct CountedMutex {
+    bool try_lock() {
+        ++taken;
+        return mutex.try_lock();
+    }
+    void lock() {
+        ++taken;
+        mutex.lock();
+    }
+    void unlock() { mutex.unlock(); }
+    static inline int taken = 0;
+    std::mutex mutex;
+};
+
 struct TicketPolicy {
-    using Mutex = std::mutex;
+    using Mutex = CountedMutex;
     static inline int waits = 0;
     static inline void (*on_wait)() = nullptr;
     static void sync_point(SyncPoint point) noexcept {
@@ -74,10 +89,20 @@ TEST_CASE("a ticket touches its own shards, or every shard") {
     REQUIRE(ticket.touches(std::vector<Change>{{1}}));
 }
 
-TEST_CASE("nobody waits where nobody stands") {
+TEST_CASE("where nobody stands, or stands any more, nobody waits or takes the lock") {
     Fixture f;
-    f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock);
-    REQUIRE(TicketPolicy::waits == 0);
+    const auto passes = [&] {
+        CountedMutex::taken = 0;
+        f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock);
+        return TicketPolicy::waits == 0 && CountedMutex::taken == 0;
+    };
+    REQUIRE(passes());
+    Ticket ticket;
+    f.tickets.leave(ticket, f.lock); // never stood
+    REQUIRE(CountedMutex::taken == 0);
+    f.tickets.stand(ticket, {1}, false, f.lock);
+    f.tickets.leave(ticket, f.lock);
+    REQUIRE(passes());
 }
 
 TEST_CASE("a commit waits for a ticket that touches its shards, until that leaves") {
@@ -117,16 +142,35 @@ TEST_CASE("standing again keeps the place and renews the shards") {
     f.tickets.leave(ticket, f.lock); // twice is once
 }
 
-TEST_CASE("tickets leave from any place in the line") {
+TEST_CASE("tickets leave from any place in the line, and no other leaves with them") {
     Fixture f;
-    Ticket a, b, c;
-    for (Ticket* ticket : {&a, &b, &c}) f.tickets.stand(*ticket, {1}, false, f.lock);
+    Ticket a, b, c, d;
+    // For whose shards a commit waits until its patience ends.
+    const auto standing = [&] {
+        std::vector<ShardId> ids;
+        for (const ShardId id : {1, 2, 3}) {
+            TicketPolicy::waits = 0;
+            f.give_way({{id}}, nullptr);
+            if (TicketPolicy::waits != 0) ids.push_back(id);
+        }
+        return ids;
+    };
+    f.tickets.stand(a, {1}, false, f.lock);
+    f.tickets.stand(b, {2}, false, f.lock);
+    f.tickets.stand(c, {3}, false, f.lock);
     f.tickets.leave(b, f.lock);
+    REQUIRE(standing() == std::vector<ShardId>{1, 3});
     f.tickets.leave(c, f.lock);
-    f.tickets.stand(b, {1}, false, f.lock);
-    REQUIRE(b.number > a.number);
+    f.tickets.stand(d, {2}, false, f.lock);
+    REQUIRE(d.number > a.number);
+    REQUIRE(standing() == std::vector<ShardId>{1, 2});
     f.tickets.leave(a, f.lock);
-    REQUIRE(f.waits({{1}}, nullptr, b));
+    REQUIRE(standing() == std::vector<ShardId>{2});
+    static_cast<void>(f.tickets.stand(c, {1}, false, f.lock)); // again, behind the last
+    REQUIRE(standing() == std::vector<ShardId>{1, 2});
+    f.tickets.leave(c, f.lock);
+    f.tickets.leave(d, f.lock);
+    REQUIRE(standing().empty());
 }
 
 TEST_CASE("a thread does not wait for its own ticket") {
@@ -157,4 +201,17 @@ TEST_CASE("patience ends") {
     REQUIRE(TicketPolicy::waits == Line::patience);
     REQUIRE(TicketPolicy::longest > Line::patience);
     f.tickets.leave(ticket, f.lock);
+}
+
+TEST_CASE("the line is changed and looked at under the lock") {
+    Fixture f;
+    Ticket ticket;
+    const auto locks = [](auto&& fn) {
+        CountedMutex::taken = 0;
+        fn();
+        return CountedMutex::taken;
+    };
+    REQUIRE(locks([&] { f.tickets.stand(ticket, {1}, false, f.lock); }) == 1);
+    REQUIRE(locks([&] { f.tickets.give_way(std::vector<Change>{{2}}, nullptr, f.lock); }) == 1);
+    REQUIRE(locks([&] { f.tickets.leave(ticket, f.lock); }) == 1);
 }

@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
 """Mutation testing of include/: changes one thing at a time and asks whether the tests notice.
 
-    run.py <work directory> [--sample N] [--seed S] [--headers PART] [--timeout SECONDS]
+    run.py <work directory> [--sample N] [--seed S] [--headers PART,...]
+           [--timeout SECONDS] [--jobs N]
 
 Operators: compare (== != < <= > >= swapped, with the neighbour and with the opposite), drop (a statement
 left out), order (an order of memory weakened), step (+ 1 and - 1 left out), logic (&& and ||).
 
-For each mutant the header is changed in a copy; the fuzz histories and the unit test of that header
+For each mutant the header is changed in a copy; the unit test of that header and the fuzz histories
 are compiled against it and run. A mutant that does not compile is not counted. Orders are invisible to
 tests on x86-64: they are left to tests/model, unless --orders is given. Prints each survivor and the
 score, and leaves both in <work directory>/survivors.txt.
 """
 
 import argparse
+import concurrent.futures
 import pathlib
+import queue
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -49,7 +53,7 @@ def mutants_of(path, orders):
                     for new in news:
                         yield number, line, code[:found.start()] + new + code[found.end():]
         # A declaration has two words before its name ends; an effect has none.
-        if STATEMENT.match(line) and not re.match(r"^\s*[\w:<>,&* ]+ \w+( = .*|\{.*)?;", code):
+        if STATEMENT.match(line) and " = de" not in code and not re.match(r"^\s*[\w:<>,&* ]+ \w+( = .*|\{.*)?;", code):
             yield number, line, ""
 
 
@@ -60,46 +64,66 @@ def tests_for(header):
             return [f"{folder}/{name}"]
     detail = {"commit": "core", "reclaim": "core", "lifetime": "core", "version_record": "version_chain",
               "change_list": "write_batch", "reading": "tree_diff", "shared_cell": "publication",
-              "commit_lock": "publication", "asymmetric_fence": "publication"}
+              "commit_lock": "publication", "asymmetric_fence": "publication",
+              "dead_list": "garbage"}
     other = detail.get(pathlib.Path(header).stem)
     return [f"tests/detail/{other}_test.cpp"] if other else []
 
 
+def limited():
+    # A mutant may allocate for ever.
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 class Runner:
-    def __init__(self, work, timeout):
-        self.work, self.timeout = work, timeout
-        self.main = work / "main.o"
-        if not self.main.exists():
-            self.compile(["-c", str(ROOT / "tests/support/main.cpp"), "-o", str(self.main)], check=True)
+    """Compiles and runs in a folder of its own, against a copy of the headers of its own."""
 
-    def compile(self, arguments, include=None, check=False):
-        command = ["g++", *FLAGS, "-I", str(include or ROOT / "include"), "-I", str(ROOT / "tests")]
-        return subprocess.run(command + arguments, check=check, capture_output=True).returncode == 0
+    def __init__(self, work, timeout, common):
+        self.work, self.timeout, self.common = work, timeout, common
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        self.include = work / "include"
+        shutil.copytree(ROOT / "include", self.include)
 
-    def run(self, command):
+    def compile(self, arguments, check=False):
+        command = ["g++", *FLAGS, "-I", self.include, "-I", self.common, "-I", ROOT / "tests",
+                   *arguments]
+        return subprocess.run([str(word) for word in command], check=check,
+                              capture_output=True).returncode == 0
+
+    def run(self, *command):
         try:
-            return subprocess.run(command, capture_output=True, timeout=self.timeout,
-                                  cwd=self.work).returncode == 0
+            return subprocess.run([str(word) for word in command], capture_output=True,
+                                  timeout=self.timeout, cwd=self.work,
+                                  preexec_fn=limited).returncode == 0
         except subprocess.TimeoutExpired:
             return False
 
-    # None: does not compile. False: noticed. True: survives.
-    def survives(self, include, header):
-        fuzz = self.work / "fuzz"
-        if not self.compile([str(ROOT / "tests/fuzz/replay.cpp"), str(ROOT / "tests/fuzz/index_fuzz.cpp"),
-                             "-o", str(fuzz)], include):
-            return None
-        if not self.run([str(fuzz), str(ROOT / "tests/fuzz/corpus")]):
-            return False
-        if not self.run([str(fuzz), "--random", "1500"]):
-            return False
+    # None: does not compile. False: noticed. True: survives. The quick ones first.
+    def survives(self, header):
+        unit, fuzz = self.work / "unit", self.work / "fuzz"
         for source in tests_for(header):
-            program = self.work / "unit"
-            if not self.compile([str(ROOT / source), str(self.main), "-o", str(program)], include):
+            if not self.compile(["-include", "support/catch.hpp", ROOT / source,
+                                 self.common / "main.o", "-o", unit]):
                 return None
-            if not self.run([str(program)]):
+            if not self.run(unit):
                 return False
-        return True
+        if not self.compile([ROOT / "tests/fuzz/replay.cpp", ROOT / "tests/fuzz/index_fuzz.cpp",
+                             "-o", fuzz]):
+            return None
+        return self.run(fuzz, ROOT / "tests/fuzz/corpus") and self.run(fuzz, "--random", "1500")
+
+    def survives_changed(self, header, number, changed):
+        target = self.include / header
+        original = target.read_text()
+        lines = original.split("\n")
+        lines[number] = changed
+        target.write_text("\n".join(lines))
+        try:
+            return self.survives(header)
+        finally:
+            target.write_text(original)
 
 
 def main():
@@ -107,40 +131,53 @@ def main():
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--sample", type=int, help="how many mutants, chosen at random; default all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--headers", default="", help="only headers whose path contains this")
+    parser.add_argument("--headers", default="", help="only headers so named: parts, with commas")
     parser.add_argument("--orders", action="store_true")
-    parser.add_argument("--timeout", type=int, default=60)
+    parser.add_argument("--timeout", type=int, default=30)
+    parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     work = options.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    include = work / "include"
-    shutil.rmtree(include, ignore_errors=True)
-    shutil.copytree(ROOT / "include", include)
 
-    runner = Runner(work, options.timeout)
-    if runner.survives(include, "cowindex/detail/core.hpp") is not True:
-        sys.exit("the tests fail without a mutant")
     mutants = [(path.relative_to(ROOT / "include"), *mutant)
                for path in sorted((ROOT / "include").rglob("*.hpp"))
-               if options.headers in str(path) for mutant in mutants_of(path, options.orders)]
+               if any(path.match(f"*{part}*.hpp") for part in options.headers.split(","))
+               for mutant in mutants_of(path, options.orders)]
     total = len(mutants)
     random.Random(options.seed).shuffle(mutants)
+    mutants = mutants[:options.sample]
+    free = queue.SimpleQueue()
+    common = work / "common"
+    for number in range(options.jobs):
+        free.put(Runner(work / str(number), options.timeout, common))
+    runner = free.get()
+    # Catch2 is compiled once: its main function, and its header for all that include it.
+    header = common / "support/catch.hpp"
+    header.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "tests/support/catch.hpp", header)
+    runner.compile(["-x", "c++-header", header, "-o", f"{header}.gch"], check=True)
+    runner.compile(["-c", ROOT / "tests/support/main.cpp", "-o", common / "main.o"], check=True)
+    for header in sorted({mutant[0] for mutant in mutants}):
+        if runner.survives(header) is not True:
+            sys.exit(f"the tests of {header} fail without a mutant")
+    free.put(runner)
+
     noticed, survivors = 0, []
-    for header, number, line, changed in mutants[:options.sample]:
-        target = include / header
-        original = target.read_text()
-        lines = original.split("\n")
-        lines[number] = changed
-        target.write_text("\n".join(lines))
-        verdict = runner.survives(include, header)
-        target.write_text(original)
-        if verdict is None:
-            continue
-        if verdict:
-            survivors.append(f"{header}:{number + 1}: {line.strip()}  ->  {changed.strip() or '(dropped)'}")
-            print("survives:", survivors[-1], flush=True)
-        else:
-            noticed += 1
+
+    def verdict_on(mutant):
+        header, number, _, changed = mutant
+        runner = free.get()
+        try:
+            return mutant, runner.survives_changed(header, number, changed)
+        finally:
+            free.put(runner)
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for (header, number, line, changed), verdict in pool.map(verdict_on, mutants):
+            if verdict:
+                changed = changed.strip() or "(dropped)"
+                survivors.append(f"{header}:{number + 1}: {line.strip()}  ->  {changed}")
+                print("survives:", survivors[-1], flush=True)
+            noticed += verdict is False
     tried = noticed + len(survivors)
     score = f"{noticed} of {tried} mutants noticed, of {total} possible"
     print(score)

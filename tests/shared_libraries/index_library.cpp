@@ -20,4 +20,6 @@ bool NAMED(PREFIX, use)(SharedIndex& index, int round) {
            index.snapshot()[1] == text;
 }
 
+std::size_t NAMED(PREFIX, readers)(SharedIndex& index) { return index.active_readers(); }
+
 void NAMED(PREFIX, end)(SharedIndex* index) { delete index; }

@@ -54,6 +54,7 @@ class TicketLine {
         ticket.thread = std::this_thread::get_id();
         if (ticket.number != 0) return first_ == &ticket;
         ticket.number = ++last_number_;
+        ticket.next = nullptr;
         Ticket** end = &first_;
         while (*end != nullptr) end = &(*end)->next;
         *end = &ticket;
