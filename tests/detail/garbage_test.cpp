@@ -177,7 +177,7 @@ TEST_CASE("where much has gathered in other lanes, every writer helps, within it
     filled.fill(7, 2, std::size_t{8} << 20);
     REQUIRE(filled.take(1, all) == 2); // many bytes are much, too
     // Lanes that are taken whole count, too.
-    for (const std::size_t lane : {2, 3, 4}) filled.fill(lane, 200, 10);
+    for (std::size_t lane = 2; lane <= 4; ++lane) filled.fill(lane, 200, 10);
     REQUIRE(filled.take(2, 500 * each) == 500);
     filled.fill(3, 200, 10);
     filled.fill(5, 200, 10);
