@@ -148,7 +148,7 @@ TEST_CASE("tickets leave from any place in the line, and no other leaves with th
     // For whose shards a commit waits until its patience ends.
     const auto standing = [&] {
         std::vector<ShardId> ids;
-        for (const ShardId id : {1, 2, 3}) {
+        for (ShardId id = 1; id <= 3; ++id) {
             TicketPolicy::waits = 0;
             f.give_way({{id}}, nullptr);
             if (TicketPolicy::waits != 0) ids.push_back(id);
