@@ -31,5 +31,3 @@ void diff(benchmark::State& state) {
 BENCHMARK(diff)->ArgNames({"n", "k"})->ArgsProduct({{1'000, 1'000'000}, {0, 1, 10, 1000}});
 
 } // namespace
-
-BENCHMARK_MAIN();

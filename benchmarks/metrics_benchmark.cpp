@@ -53,5 +53,3 @@ BENCHMARK(every_time)->Arg(1'000)->Arg(1'000'000);
 BENCHMARK(read_metrics);
 
 } // namespace
-
-BENCHMARK_MAIN();

@@ -184,5 +184,3 @@ BENCHMARK(commits_while_it_drains)
 BENCHMARK(reclaim_at_once)->Iterations(10)->UseManualTime()->Unit(benchmark::kMillisecond);
 
 } // namespace
-
-BENCHMARK_MAIN();

@@ -219,7 +219,7 @@ class ShardReading {
 
     /// Not of a temporary, which is gone before a loop over its items begins: give the snapshot,
     /// view or writer a name.
-    auto items() const&& = delete; // of a temporary: give it a name, or it is gone too early
+    void items() const&& = delete; // of a temporary: give it a name, or it is gone too early
 
     /// *Returns* the shards present whose ids are in [first, last), in id order; `it.id()` tells
     /// the id. Lets threads divide one scan among themselves.
@@ -230,7 +230,7 @@ class ShardReading {
     }
 
     /// Not of a temporary either.
-    auto range(ShardId, ShardId) const&& = delete; // of a temporary: give it a name, as above
+    void range(ShardId, ShardId) const&& = delete; // of a temporary: give it a name, as above
 
   protected:
     /// @{
