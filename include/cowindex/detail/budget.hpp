@@ -109,16 +109,18 @@ std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch,
     if (freeing_shards) return 0;
     const Record* const base = batch.base;
     const Record* const latest = chain_.latest();
-    const auto held_by_writers_only = [&](const Record* record) {
-        const Owner owner = record == latest ? publication_.load() : record->owner;
-        return owner.get() == record && owner.use_count() == 2 && // the index's and this one
-               !registry_.is_pinned(record);
-    };
+    const Owner owner = publication_.load();
+    const Owner base_owner = base == latest ? Owner() : base->owner;
+    // The slots, then the owners, as always; and nothing that waits from here to the publication.
     registry_.scan(publication_, nullptr);
+    const auto held_by_writers_only = [this](const Record* record, const Owner& its_owner) {
+        return !registry_.is_pinned(record) && its_owner.get() == record &&
+               its_owner.use_count() == 2; // the index's and this one
+    };
     std::size_t bytes = 0;
-    if (base != latest && base->writers == 1 && held_by_writers_only(base))
+    if (base != latest && base->writers == 1 && held_by_writers_only(base, base_owner))
         bytes += Chain::alone_bytes(*base);
-    if (latest->writers == (base == latest ? 1 : holds) && held_by_writers_only(latest)) {
+    if (latest->writers == (base == latest ? 1 : holds) && held_by_writers_only(latest, owner)) {
         const Record* const older = latest->older;
         bytes += batch.replaced_bytes(built, older == nullptr ? nullptr : &older->version) +
                  sizeof(Record);
