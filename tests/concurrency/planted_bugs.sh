@@ -160,11 +160,11 @@ edit detail/lifetime.hpp 'if (survivors_.drop()) delete this;' 'static_cast<void
 demand_found
 
 plant budget_overlooks_readers 'budget'
-edit detail/budget.hpp 'if (pinned) return 0;' ''
+edit detail/budget.hpp 'return !registry_.is_pinned(record) && its_owner.get() == record &&' 'return its_owner.get() == record &&'
 demand_found
 
 plant budget_overlooks_writers 'budget'
-edit detail/budget.hpp 'base->writers != 1 || freeing_shards' 'freeing_shards'
+edit detail/budget.hpp 'latest->writers == (base == latest ? 1 : holds)' 'true'
 demand_found
 
 plant budget_refuses_at_a_glance 'budget_at_a_glance'
