@@ -339,15 +339,83 @@ TEST_CASE("budgets that make no sense are refused") {
     REQUIRE_THROWS_WITH(limited(budget), test::contains_text("200000"));
 }
 
+namespace {
+
+// A shard that says how large it is.
+struct Claim {
+    std::size_t claimed = 1000;
+    int value = 0;
+    std::size_t memory_usage() const { return claimed; }
+};
+
+} // namespace
+
 TEST_CASE("a commit on another version than its base counts what it replaces there") {
-    MemoryBudget budget;
-    budget.hard_bytes = bytes_at_first() + 4000; // room for a shard, not for a path as well
-    Index index = limited(budget);
+    constexpr std::size_t large = 200000;
+    const auto make = [](ShardId id) { return Claim{id == 0 ? large : 1000}; };
+    cowindex::Options<cowindex::DefaultPolicy<Claim>> options;
+    options.budget.hard_bytes =
+        cowindex::CowIndex<Claim>(count, make).memory_usage().live_bytes + large / 10;
+    cowindex::CowIndex<Claim> index(count, make, options);
+    const auto others = static_cast<ShardId>(GENERATE(1, 3));
+    const auto changes = static_cast<ShardId>(GENERATE(1, 12)); // many are replayed ahead
+    CAPTURE(others, changes);
+
     auto writer = index.writer();
-    writer.edit(0).value = 1;
-    index.edit(40, [](Block& block) { block.value = 2; });
+    for (ShardId id = 0; id < changes; ++id) writer.edit(id).value = 1;
+    for (ShardId id = 0; id < others; ++id)
+        index.edit(40 + id, [](Claim& claim) { claim.value = 2; });
     REQUIRE(writer.try_commit().status() == CommitStatus::committed);
-    REQUIRE(index.memory_usage().live_bytes <= budget.hard_bytes);
+    const MemoryStats stats = index.memory_usage();
+    REQUIRE(stats.total_bytes() <= options.budget.hard_bytes);
     REQUIRE(index.snapshot()[0].value == 1);
     REQUIRE(index.snapshot()[40].value == 2);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a commit on another version than its base counts on nothing that others hold") {
+    constexpr std::size_t large = 200000;
+    const auto make = [](ShardId id) { return Claim{id == 0 ? large : 1000}; };
+    cowindex::Options<cowindex::DefaultPolicy<Claim>> options;
+    options.budget.hard_bytes =
+        cowindex::CowIndex<Claim>(count, make).memory_usage().live_bytes + large / 10;
+    cowindex::CowIndex<Claim> index(count, make, options);
+    auto writer = index.writer();
+    writer.edit(0).value = 1;
+
+    SECTION("a snapshot holds the base") {
+        auto held = std::make_optional(index.snapshot());
+        index.edit(40, [](Claim& claim) { claim.value = 2; });
+        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        held.reset();
+    }
+    SECTION("a reader has the base pinned") {
+        auto reader = index.reader();
+        auto view = std::make_optional(reader.pin());
+        index.edit(40, [](Claim& claim) { claim.value = 2; });
+        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        view.reset();
+    }
+    SECTION("another writer has the same base") {
+        auto other = std::make_optional(index.writer());
+        index.edit(40, [](Claim& claim) { claim.value = 2; });
+        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        other.reset();
+    }
+    SECTION("a snapshot holds a version in between") {
+        index.edit(40, [](Claim& claim) { claim.value = 2; });
+        auto held = std::make_optional(index.snapshot());
+        index.edit(41, [](Claim& claim) { claim.value = 2; });
+        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        held.reset();
+    }
+    SECTION("a snapshot holds the latest") {
+        index.edit(40, [](Claim& claim) { claim.value = 2; });
+        auto held = std::make_optional(index.snapshot());
+        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        held.reset();
+    }
+    REQUIRE(writer.try_commit().status() == CommitStatus::committed);
+    REQUIRE(index.memory_usage().total_bytes() <= options.budget.hard_bytes);
+    REQUIRE(test::validate(index) == "");
 }

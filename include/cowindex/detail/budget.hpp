@@ -118,13 +118,14 @@ std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch,
                its_owner.use_count() == 2; // the index's and this one
     };
     std::size_t bytes = 0;
-    if (base != latest && base->writers == 1 && held_by_writers_only(base, base_owner))
+    const Record* below = latest->older; // the newest version that keeps what the latest shares
+    if (base != latest && base->writers == 1 && held_by_writers_only(base, base_owner)) {
         bytes += Chain::alone_bytes(*base);
-    if (latest->writers == (base == latest ? 1 : holds) && held_by_writers_only(latest, owner)) {
-        const Record* const older = latest->older;
-        bytes += batch.replaced_bytes(built, older == nullptr ? nullptr : &older->version) +
-                 sizeof(Record);
+        if (below == base) below = base->older; // both go
     }
+    if (latest->writers == (base == latest ? 1 : holds) && held_by_writers_only(latest, owner))
+        bytes += batch.replaced_bytes(built, below == nullptr ? nullptr : &below->version) +
+                 sizeof(Record);
     registry_.forget_scan();
     return bytes;
 }
