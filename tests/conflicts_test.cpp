@@ -392,7 +392,16 @@ namespace {
 
 struct PatientPolicy : cowindex::DefaultPolicy<int> {
     static inline std::vector<int> waits;
-    static void back_off(int tries) noexcept { waits.push_back(tries); }
+    static inline std::function<void()> meanwhile;   // while an update stays away
+    static inline std::function<void()> before_lock; // of the next commit
+    static void back_off(int tries) noexcept {
+        waits.push_back(tries);
+        if (meanwhile) meanwhile();
+    }
+    static void sync_point(cowindex::SyncPoint where) noexcept {
+        if (where == cowindex::SyncPoint::commit_prepared && before_lock)
+            std::exchange(before_lock, nullptr)();
+    }
 };
 
 } // namespace
@@ -412,4 +421,36 @@ TEST_CASE("an update that loses backs off as its policy says, once for each try"
     REQUIRE(index.metrics().retries == 3);
     index.edit(0, [](int& value) { ++value; }); // without a conflict there is nothing to wait for
     REQUIRE(PatientPolicy::waits.size() == 3);
+}
+
+TEST_CASE("an update that stays away holds no version") {
+    cowindex::CowIndex<int, PatientPolicy> index(2);
+    const auto rival = [&](ShardId id) {
+        auto writer = index.writer();
+        ++writer.edit(id);
+        writer.commit();
+    };
+    std::vector<std::size_t> held;
+    PatientPolicy::meanwhile = [&] {
+        rival(0);
+        held.push_back(index.metrics().retained_versions);
+    };
+    PatientPolicy::before_lock = [&] { rival(1); };
+    SECTION("update") {
+        index.edit(1, [](int& value) { value += 10; });
+        REQUIRE(index.snapshot()[1] == 11);
+    }
+    SECTION("replace") {
+        index.replace(1, 20);
+        REQUIRE(index.snapshot()[1] == 20);
+    }
+    SECTION("assign") {
+        index.assign({7, 8, 9});
+        REQUIRE(index.snapshot()[1] == 8);
+        REQUIRE(index.size() == 3);
+    }
+    PatientPolicy::meanwhile = nullptr;
+    REQUIRE(held == std::vector<std::size_t>{0});
+    REQUIRE(index.metrics().retries == 1);
+    REQUIRE(test::validate(index) == "");
 }

@@ -35,7 +35,7 @@ struct Options {
     /// The number of the first version.
     Version first_version = 0;
     /// Of how many clones and commits one is timed (reading the clock costs about 25 ns). Not 0.
-    std::uint64_t time_every = 16;
+    std::uint64_t time_every = 64;
 };
 
 /// A handle to a copy-on-write index of shards. Copies share one index, as copies of a `shared_ptr`
@@ -289,7 +289,10 @@ class CowIndex {
         UpdateScope(const UpdateScope&) = delete;
         UpdateScope& operator=(const UpdateScope&) = delete;
 
-        void lost(int tries) { core.lost_try(writer.batch(), frame, tries); }
+        void lost(int tries) {
+            if (!core.lost_try(writer.batch(), frame, tries))
+                writer.core_->stay_away(writer.batch(), tries);
+        }
         void again() { writer.core_->discard(writer.batch(), Core::uncounted); }
 
         Core& core;

@@ -1,6 +1,7 @@
 // What a user may change about an index without changing the library.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -95,8 +96,8 @@ struct DefaultPolicy {
     static void back_off(int tries) noexcept {
         if (tries < 2)
             std::this_thread::yield();
-        else
-            std::this_thread::sleep_for(std::chrono::microseconds(50));
+        else // 0.1 ms to 1.6 ms
+            std::this_thread::sleep_for(std::chrono::microseconds(100 << std::min(tries - 2, 4)));
     }
 
     /// Hook for deterministic schedulers; compiles to nothing. Must not throw.

@@ -256,7 +256,7 @@ void Core<Shard, Policy>::discard(Batch& batch, Counting counting) noexcept {
 template <class Shard, class Policy>
 void Core<Shard, Policy>::retarget(Batch& batch) {
     const Hold latest(*this);
-    batch.retarget(latest.record->tree); // the batch's old base stays held if this throws
+    batch.retarget(latest.record->tree);
     Guard guard(lock_);
     move_base(batch, latest.record);
 }
@@ -271,12 +271,19 @@ void Core<Shard, Policy>::discard_but_box(Batch& batch, ShardId id) {
 }
 
 template <class Shard, class Policy>
-void Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int tries) {
+bool Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int tries) {
     metrics_.record_retry();
-    // The first in line need not back off: the others do.
-    if (tries >= TicketLine<Policy>::free_tries &&
-        tickets_.stand(update.ticket, batch.changes.touched(), batch.changes.requires_all(), lock_))
-        return;
+    return tries >= TicketLine<Policy>::free_tries &&
+           tickets_.stand(update.ticket, batch.changes.touched(), batch.changes.requires_all(),
+                          lock_);
+}
+
+template <class Shard, class Policy>
+void Core<Shard, Policy>::stay_away(Batch& batch, int tries) {
+    {
+        Guard guard(lock_);
+        move_base(batch, nullptr);
+    }
     Policy::back_off(tries);
 }
 

@@ -170,8 +170,11 @@ class Core {
     }
 
     // Effect: counts a conflict that an update will answer by trying again; from a certain number
-    // of them on it stands in line.
-    void lost_try(const Batch& batch, ActiveUpdate& update, int tries);
+    // of them on it stands in line. Returns true for the first in line, which need not back off.
+    [[nodiscard]] bool lost_try(const Batch& batch, ActiveUpdate& update, int tries);
+    // Effect: backs off. The batch has no base meanwhile, or every commit of the others would pay
+    // for a version that is held; it is good for discard() and retarget() alone.
+    void stay_away(Batch& batch, int tries);
     void end_update(ActiveUpdate& update) noexcept;
 
     // ---- waiting -----------------------------------------------------------------------------

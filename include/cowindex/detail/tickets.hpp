@@ -40,8 +40,8 @@ class TicketLine {
   public:
     using Lock = CommitLock<typename Policy::Mutex>;
 
-    // How often an update may lose before it takes a ticket, and how often others then back off
-    // (some milliseconds together).
+    // How often an update may lose before it takes a ticket, and how often others then back off as
+    // after a second loss: each some milliseconds together.
     static constexpr int free_tries = 8;
     static constexpr int patience = 32;
 
@@ -78,7 +78,7 @@ class TicketLine {
         if (waiting_ == 0) return;
         for (int turns = 0; turns < patience && must_wait(changes, mine, lock); ++turns) {
             Policy::sync_point(SyncPoint::ticket_wait);
-            Policy::back_off(turns + 2);
+            Policy::back_off(2);
         }
     }
 

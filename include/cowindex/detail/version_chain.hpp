@@ -90,7 +90,8 @@ class VersionChain {
         Record* record = latest_->older;
         record->lane = static_cast<std::uint8_t>(lane);
         record->owner = std::move(owner);
-        if (unpinned && superseded_.size() == 0 && record->older == nullptr && let_go(*record)) {
+        if (unpinned && superseded_.size() == 0 && let_go(*record)) {
+            if (record->older != nullptr) keep_for_older(*record, retired);
             unlink(record);
             return;
         }
@@ -299,6 +300,23 @@ class VersionChain {
     // Strictly: what was born in the older version itself is still reachable from it.
     [[nodiscard]] static bool born_after_older(const Record& record, Version birth) noexcept {
         return record.older == nullptr || birth > record.older->version;
+    }
+
+    // Leaves on `retired`, what died with `record`, only what no older version holds.
+    void keep_for_older(const Record& record, DeadList& retired) noexcept {
+        Record& older = *record.older;
+        DeadList alone;
+        while (!retired.empty()) {
+            Object* object = retired.pop();
+            if (born_after_older(record, object->birth)) {
+                alone.push(object);
+            } else {
+                dead_bytes_ += object->bytes();
+                if (object->is_node()) dead_nodes_bytes_ += object->bytes();
+                older.dead.push(object);
+            }
+        }
+        retired.splice(alone);
     }
 
     // Splits the dead list of a version between the garbage and the next older version. Asks for
