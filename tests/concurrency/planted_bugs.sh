@@ -120,6 +120,10 @@ plant readers_overlooked 'pin_and_reclaim'
 edit detail/commit.hpp '!registry_.anyone() && !freeing_shards' '!freeing_shards'
 demand_found
 
+plant dropped_with_what_older_ones_hold 'old_base'
+edit detail/version_chain.hpp 'if (record->older != nullptr) keep_for_older(*record, retired);' ''
+demand_found
+
 plant ahead_of_the_section 'many_changes'
 edit detail/commit.hpp 'if (ahead.has_value() && latest == ahead->onto.record)' 'if (ahead.has_value())'
 demand_found
