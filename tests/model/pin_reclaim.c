@@ -12,16 +12,16 @@ static struct Record* _Atomic slots[readers];
 static void* reader(void* my_slot) {
     struct Record* _Atomic* slot = my_slot;
     for (int i = 0; i < pins; ++i) {
-        struct Record* record = atomic_load_explicit(&latest, WEAK(5, ACQ, RLX)); // (5)
+        struct Record* record = atomic_load_explicit(&latest, ORDER_5);
         for (;;) {
-            atomic_store_explicit(slot, record, S(6, REL, RLX)); // (6)
+            atomic_store_explicit(slot, record, ORDER_6);
             LIGHT();
-            struct Record* again = atomic_load_explicit(&latest, S(7, ACQ, RLX)); // (7)
+            struct Record* again = atomic_load_explicit(&latest, ORDER_7);
             if (again == record || IS(203)) break;
             record = again;
         }
         assert(record->data == 1 + (int)(record - records)); // the reads of the shards
-        atomic_store_explicit(slot, NULL, WEAK(8, REL, RLX)); // (8)
+        atomic_store_explicit(slot, NULL, ORDER_8);
     }
     return NULL;
 }
@@ -30,11 +30,11 @@ static void* committer(void* unused) {
     bool freed[versions] = {false};
     for (int v = 1; v <= versions; ++v) {
         records[v].data = v + 1;
-        atomic_store_explicit(&latest, &records[v], S(1, REL, RLX)); // (1)
+        atomic_store_explicit(&latest, &records[v], ORDER_1);
         HEAVY();
         bool pinned[versions] = {false};
         for (int r = 0; r < readers; ++r) {
-            struct Record* seen = atomic_load_explicit(&slots[r], S(9, ACQ, RLX)); // (9)
+            struct Record* seen = atomic_load_explicit(&slots[r], ORDER_9);
             for (int old = 0; old < v; ++old)
                 if (seen == &records[old] && !IS(204)) pinned[old] = true;
         }
