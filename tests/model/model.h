@@ -22,14 +22,54 @@
 #define WEAK(n, order, weaker) (IS(n) ? (weaker) : (order))
 #define BOTH(n) (IS(n) ? RLX : IS(300 + (n)) ? ACQ : IS(400 + (n)) ? REL : ACQ_REL)
 
+// Those that the standard says where the headers name none, and the standard library's own.
+#define DEFAULT_ORDER(n) WEAK(n, SC, RLX)
+#define LIBRARY_ORDER(order) (order)
+
+#ifdef GENMC
+void __VERIFIER_assume(bool);
+#endif
+
+#ifndef READERS
+#define READERS 2
+#endif
 #ifdef PORTABLE
 #define S(n, order, weaker) WEAK(100 + (n), SC, order)
-#define LIGHT() ((void)0)
+#define POINT(reader) ((void)0)
+#define DONE(reader) ((void)0)
 #define HEAVY() ((void)0)
+#elif defined(INTERRUPT)
+// As the kernel does it: each reader is interrupted once, somewhere, and the caller waits for all of them.
+// A load that misses the request says that the interrupt comes later.
+#define S(n, order, weaker) WEAK(n, order, weaker)
+static atomic_int asked, answered[READERS];
+static inline void answer(int reader, int call) {
+    atomic_thread_fence(SC);
+    atomic_store_explicit(&answered[reader], call, LIBRARY_ORDER(REL));
+}
+static inline void POINT(int reader) {
+    const int call = atomic_load_explicit(&asked, LIBRARY_ORDER(ACQ));
+    if (call > atomic_load_explicit(&answered[reader], LIBRARY_ORDER(RLX))) answer(reader, call);
+}
+#define DONE(reader) answer(reader, 99) // does not run any more
+static inline void HEAVY(void) {
+    const int call = atomic_load_explicit(&asked, LIBRARY_ORDER(RLX)) + 1;
+    atomic_thread_fence(SC);
+    atomic_store_explicit(&asked, call, LIBRARY_ORDER(REL));
+    for (int reader = 0; reader < READERS && !IS(202); ++reader)
+        __VERIFIER_assume(atomic_load_explicit(&answered[reader], LIBRARY_ORDER(ACQ)) >= call);
+    atomic_thread_fence(SC);
+}
 #else
 #define S(n, order, weaker) WEAK(n, order, weaker)
-#define LIGHT() (IS(201) ? (void)0 : atomic_thread_fence(SC))
+#define POINT(reader) ((void)0)
+#define DONE(reader) ((void)0)
 #define HEAVY() (IS(202) ? (void)0 : atomic_thread_fence(SC))
+#endif
+#if defined(PORTABLE) || defined(INTERRUPT)
+#define LIGHT() ((void)0)
+#else
+#define LIGHT() (IS(201) ? (void)0 : atomic_thread_fence(SC))
 #endif
 
 // The orders of detail/publication.hpp by their numbers, and what a mutant makes of them. orders.sh compares them with the
@@ -48,17 +88,13 @@
 #define ORDER_13 BOTH(13)
 #define ORDER_15 RLX
 #define ORDER_16 BOTH(16)
+#define ORDER_17 RLX
 // Those of detail/shared_cell.hpp.
 #define CELL_ORDER_1 WEAK(21, ACQ, RLX)
 #define CELL_ORDER_2 WEAK(22, REL, RLX)
-// Those that the standard says where the headers name none, and the standard library's own.
-#define DEFAULT_ORDER(n) WEAK(n, SC, RLX)
-#define LIBRARY_ORDER(order) (order)
-
 // Ends a try that would be repeated without having changed anything. A checker need not look at
 // repetitions; a program that runs for real must.
 #ifdef GENMC
-void __VERIFIER_assume(bool);
 #define RETRY __VERIFIER_assume(false)
 #else
 #define RETRY ((void)0)

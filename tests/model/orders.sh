@@ -48,6 +48,7 @@ complain() {
 }
 
 # The headers. A number counts from its comment to the next blank line or end of a member function.
+# shellcheck disable=SC2016
 (cd "$root/include/cowindex" && grep -rl memory_order . | sort | xargs awk '
     FNR == 1 { number = ""; operation = "?"; file = FILENAME; sub(/.*\//, "", file) }
     /^ *$/ { number = "" }

@@ -24,11 +24,9 @@ static int snapshot(void) { // Publication::load
     }
 }
 static int pin(void) { // nothing is freed here, so there is no slot and no barrier
-    struct Record* record = atomic_load_explicit(&latest, ORDER_5);
     for (;;) {
-        struct Record* again = atomic_load_explicit(&latest, ORDER_7);
-        if (again == record) return record->version;
-        record = again;
+        struct Record* record = atomic_load_explicit(&latest, ORDER_5);
+        if (atomic_load_explicit(&latest, ORDER_7) == record) return record->version;
     }
 }
 static void publish_owner(int v) {
