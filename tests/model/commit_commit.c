@@ -22,20 +22,20 @@ static struct Box* unused_box(void) { // the lock is held; what is neither held 
 static void* writer(void* unused) {
     for (int i = 0; i < TRIES; ++i) {
         pthread_mutex_lock(&lock);
-        struct Box* base = atomic_load_explicit(&latest, RLX); // (3): under the lock
+        struct Box* base = atomic_load_explicit(&latest, ORDER_3); // under the lock
         if (!IS(208)) ++base->holders; // without: freed, and its address used again
         struct Box* mine = unused_box();
         pthread_mutex_unlock(&lock);
         if (IS(208) && base->holders == 0) return unused;
         mine->value = base->value + 1; // the clone and the edit, no lock held
-        if (IS(207)) base = atomic_load_explicit(&latest, RLX); // compared without the lock
-        bool agrees = IS(207) && base == atomic_load_explicit(&latest, RLX);
+        if (IS(207)) base = atomic_load_explicit(&latest, ORDER_3); // compared without the lock
+        bool agrees = IS(207) && base == atomic_load_explicit(&latest, ORDER_3);
         pthread_mutex_lock(&lock);
-        struct Box* now = atomic_load_explicit(&latest, RLX); // (3)
+        struct Box* now = atomic_load_explicit(&latest, ORDER_3);
         if (!IS(207)) agrees = now == base || IS(209);
         if (agrees) {
             --now->holders; // superseded: the latest is no holder any more
-            atomic_store_explicit(&latest, mine, REL); // (1)
+            atomic_store_explicit(&latest, mine, ORDER_1);
             ++committed;
         } else {
             --mine->holders;

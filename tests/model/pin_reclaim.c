@@ -1,56 +1,64 @@
 // Readers pin the latest version while one thread publishes newer ones and frees what no slot
-// names. Freeing is a write to what readers read, so freeing too early is a data race.
+// names. Freeing is a write to what readers read, so freeing too early is a data race. What was
+// freed is used again, so that a pointer that was loaded may come to mean another version.
 // Headers: Publication::publish, PinWord::pin, clear and scan, Core::look_for_pins.
 #include "model.h"
-enum { readers = 2, pins = PINS, versions = 2 };
+enum { pins = PINS, versions = 2 };
 
-struct Record { int data; };
+struct Record { int version; };
 static struct Record records[versions + 1];
 static struct Record* _Atomic latest;
-static struct Record* _Atomic slots[readers];
+static struct Record* _Atomic slots[READERS];
 
 static void* reader(void* my_slot) {
     struct Record* _Atomic* slot = my_slot;
+    const int me = (int)(slot - slots); // POINT: where membarrier may interrupt
+    int before = 1;
     for (int i = 0; i < pins; ++i) {
-        struct Record* record = atomic_load_explicit(&latest, WEAK(5, ACQ, RLX)); // (5)
-        for (;;) {
-            atomic_store_explicit(slot, record, S(6, REL, RLX)); // (6)
+        struct Record* record;
+        do {
+            POINT(me);
+            record = atomic_load_explicit(&latest, ORDER_5);
+            POINT(me);
+            atomic_store_explicit(slot, record, ORDER_6);
+            POINT(me);
             LIGHT();
-            struct Record* again = atomic_load_explicit(&latest, S(7, ACQ, RLX)); // (7)
-            if (again == record || IS(203)) break;
-            record = again;
-        }
-        assert(record->data == 1 + (int)(record - records)); // the reads of the shards
-        atomic_store_explicit(slot, NULL, WEAK(8, REL, RLX)); // (8)
+        } while (atomic_load_explicit(&latest, ORDER_7) != record && !IS(203));
+        POINT(me);
+        assert(record->version >= before); // the reads of the shards
+        before = record->version;
+        POINT(me);
+        atomic_store_explicit(slot, NULL, ORDER_8);
     }
+    DONE(me);
     return NULL;
 }
 
 static void* committer(void* unused) {
-    bool freed[versions] = {false};
+    unsigned used = 1; // bits, one for each record
     for (int v = 1; v <= versions; ++v) {
-        records[v].data = v + 1;
-        atomic_store_explicit(&latest, &records[v], S(1, REL, RLX)); // (1)
+        int mine = 0;
+        while ((used >> mine & 1) != 0) ++mine;
+        used |= 1U << mine;
+        records[mine].version = v + 1;
+        atomic_store_explicit(&latest, &records[mine], ORDER_1);
         HEAVY();
-        bool pinned[versions] = {false};
-        for (int r = 0; r < readers; ++r) {
-            struct Record* seen = atomic_load_explicit(&slots[r], S(9, ACQ, RLX)); // (9)
-            for (int old = 0; old < v; ++old)
-                if (seen == &records[old] && !IS(204)) pinned[old] = true;
+        unsigned kept = 1U << mine;
+        for (int r = 0; r < READERS; ++r) {
+            struct Record* seen = atomic_load_explicit(&slots[r], ORDER_9);
+            if (seen != NULL && !IS(204)) kept |= 1U << (seen - records);
         }
-        for (int old = 0; old < v; ++old)
-            if (!pinned[old] && !freed[old]) {
-                records[old].data = 0;
-                freed[old] = true;
-            }
+        for (int old = 0; old <= versions; ++old)
+            if ((used & ~kept & 1U << old) != 0) records[old].version = 0;
+        used &= kept;
     }
     return unused;
 }
 
 int main(void) {
-    records[0].data = 1;
+    records[0].version = 1;
     atomic_init(&latest, &records[0]);
-    for (int r = 0; r < readers; ++r) start(reader, &slots[r]);
+    for (int r = 0; r < READERS; ++r) start(reader, &slots[r]);
     start(committer, NULL);
     return 0;
 }

@@ -7,28 +7,26 @@ static struct Record records[versions + 1];
 static struct Record* _Atomic latest;
 static struct Record* owner; // guarded by the lock bit
 static atomic_bool locked;
-static void lock_cell(void) { // shared_cell.hpp (1)
-    while (atomic_exchange_explicit(&locked, true, WEAK(21, ACQ, RLX))) RETRY;
+static void lock_cell(void) {
+    while (atomic_exchange_explicit(&locked, true, CELL_ORDER_1)) RETRY;
 }
-static void unlock_cell(void) { // shared_cell.hpp (2)
-    atomic_store_explicit(&locked, false, WEAK(22, REL, RLX));
+static void unlock_cell(void) {
+    atomic_store_explicit(&locked, false, CELL_ORDER_2);
 }
 static int snapshot(void) { // Publication::load
     for (;;) {
         lock_cell();
         struct Record* copy = owner;
         unlock_cell();
-        if (IS(205) || atomic_load_explicit(&latest, WEAK(4, ACQ, RLX)) == copy) // (4)
+        if (IS(205) || atomic_load_explicit(&latest, ORDER_4) == copy)
             return copy->version;
         RETRY;
     }
 }
 static int pin(void) { // nothing is freed here, so there is no slot and no barrier
-    struct Record* record = atomic_load_explicit(&latest, WEAK(5, ACQ, RLX)); // (5)
     for (;;) {
-        struct Record* again = atomic_load_explicit(&latest, WEAK(7, ACQ, RLX)); // (7)
-        if (again == record) return record->version;
-        record = again;
+        struct Record* record = atomic_load_explicit(&latest, ORDER_5);
+        if (atomic_load_explicit(&latest, ORDER_7) == record) return record->version;
     }
 }
 static void publish_owner(int v) {
@@ -40,7 +38,7 @@ static void* committer(void* unused) {
     for (int v = 1; v <= versions; ++v) {
         records[v].version = v;
         if (IS(206)) publish_owner(v); // the owner first
-        atomic_store_explicit(&latest, &records[v], WEAK(1, REL, RLX)); // (1)
+        atomic_store_explicit(&latest, &records[v], ORDER_1);
         if (!IS(206)) publish_owner(v);
     }
     return unused;

@@ -8,16 +8,16 @@ static void* _Atomic slot = &data;   // the view's pin
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool has_owner = true;        // Record::owner, guarded by the lock
 static void drop_owner(void) { // shared_ptr's own orders: acquire and release
-    if (atomic_fetch_sub_explicit(&use, 1, ACQ_REL) == 1)
-        atomic_store_explicit(&expired, true, WEAK(10, REL, RLX)); // (10)
+    if (atomic_fetch_sub_explicit(&use, 1, LIBRARY_ORDER(ACQ_REL)) == 1)
+        atomic_store_explicit(&expired, true, ORDER_10);
 }
-static void clear_slot(void) { atomic_store_explicit(&slot, NULL, REL); } // (8)
+static void clear_slot(void) { atomic_store_explicit(&slot, NULL, ORDER_8); }
 static void* viewer(void* unused) {
     assert(data == 1);
     if (IS(210)) clear_slot();     // before the owner is taken
     pthread_mutex_lock(&lock);
     assert(has_owner);
-    atomic_fetch_add_explicit(&use, 1, RLX); // promote: a copy of Record::owner
+    atomic_fetch_add_explicit(&use, 1, LIBRARY_ORDER(RLX)); // promote: a copy of Record::owner
     pthread_mutex_unlock(&lock);
     if (!IS(210)) clear_slot();
     assert(data == 1);
@@ -33,18 +33,18 @@ static void* locker(void* unused) { // weak_ptr::lock
 }
 static bool unowned(void) { // VersionChain::let_go
     if (has_owner) {
-        if (atomic_load_explicit(&use, RLX) != 1) return false; // only a hint
+        if (atomic_load_explicit(&use, LIBRARY_ORDER(RLX)) != 1) return false; // only a hint
         has_owner = false;
         drop_owner();
         if (IS(211)) return true; // trusts the hint
     }
-    return atomic_load_explicit(&expired, WEAK(12, ACQ, RLX)); // (12)
+    return atomic_load_explicit(&expired, ORDER_12);
 }
 static void* reclaimer(void* unused) {
     for (int i = 0; i < 2; ++i) {
         pthread_mutex_lock(&lock);
         const bool early = IS(212) && unowned(); // the owners before the slots
-        const bool clear = IS(213) || atomic_load_explicit(&slot, S(9, ACQ, ACQ)) == NULL; // (9)
+        const bool clear = IS(213) || atomic_load_explicit(&slot, ORDER_9) == NULL;
         const bool free = clear && (IS(212) ? early : unowned());
         pthread_mutex_unlock(&lock);
         if (free) data = 0;

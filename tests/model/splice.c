@@ -17,18 +17,18 @@ static void copy(struct Node* to, const struct Node* from) {
 static void publish(struct Node* built, struct Node* before) { // the lock is held
     before->next = dead; // retired: of the latest tree
     dead = before;
-    atomic_store_explicit(&latest, built, WEAK(1, REL, RLX)); // (1)
+    atomic_store_explicit(&latest, built, ORDER_1);
 }
 static void* writer(void* which) { // changes its own child: never a conflict
     const int mine = which == NULL ? 0 : 1;
     struct Node* const room = &nodes[1 + 2 * mine];
     pthread_mutex_lock(&lock); // Hold: the version cannot be dropped
-    struct Node* onto = atomic_load_explicit(&latest, RLX); // (3)
+    struct Node* onto = atomic_load_explicit(&latest, ORDER_3);
     pthread_mutex_unlock(&lock);
     copy(&room[0], onto);
     room[0].child[mine] = 1;
     pthread_mutex_lock(&lock);
-    struct Node* now = atomic_load_explicit(&latest, RLX); // (3)
+    struct Node* now = atomic_load_explicit(&latest, ORDER_3);
     if (now == onto || IS(216)) { // 216: published though another commit came
         publish(&room[0], IS(217) ? &nodes[0] : now);
     } else {
@@ -40,7 +40,8 @@ static void* writer(void* which) { // changes its own child: never a conflict
     return NULL;
 }
 static void* reader(void* unused) {
-    const struct Node* node = atomic_load_explicit(&latest, WEAK(7, ACQ, RLX)); // (7)
+    const struct Node* node = atomic_load_explicit(&latest, ORDER_5);
+    if (atomic_load_explicit(&latest, ORDER_7) != node) RETRY;
     assert(node == &nodes[0] || node->child[0] + node->child[1] >= 1);
     return unused;
 }

@@ -11,8 +11,8 @@ static int core = 1; // 0: freed
 static atomic_int users = 2;
 static atomic_int survivors = 1;
 
-static bool drop(atomic_int* count) { // (16)
-    return atomic_fetch_sub_explicit(count, 1, BOTH(16)) == 1;
+static bool drop(atomic_int* count) {
+    return atomic_fetch_sub_explicit(count, 1, ORDER_16) == 1;
 }
 static void free_core(void) {
     assert(core == 1);
@@ -24,18 +24,18 @@ static void* last_owner(void* which) {
     assert(mine == 1);
     record->control = 1; // the control block is being taken apart
     const unsigned char before =
-        atomic_fetch_or_explicit(&record->end, released, BOTH(11)); // (11)
+        atomic_fetch_or_explicit(&record->end, released, ORDER_11);
     if ((before & orphaned) != 0 && drop(&survivors)) free_core();
     return NULL;
 }
 static void close_core(void) {
     for (int r = 0; r < RECORDS; ++r) {
-        if (!IS(214)) atomic_fetch_add_explicit(&survivors, 1, RLX); // (15)
+        if (!IS(214)) atomic_fetch_add_explicit(&survivors, 1, ORDER_15);
         const unsigned char before =
-            atomic_fetch_or_explicit(&records[r].end, orphaned, BOTH(13)); // (13)
-        if (IS(214)) atomic_fetch_add_explicit(&survivors, 1, RLX); // after it was told to report
+            atomic_fetch_or_explicit(&records[r].end, orphaned, ORDER_13);
+        if (IS(214)) atomic_fetch_add_explicit(&survivors, 1, ORDER_15); // after it was told to report
         if ((before & released) != 0) {
-            records[r].control = 2; // (13): its memory is free
+            records[r].control = 2; // its memory is free
             drop(&survivors);
         }
     }
@@ -46,7 +46,7 @@ static void* user(void* which) {
     assert(mine == 1);
     struct Record* record = which;
     if (record != NULL && // a commit looks whether the record can be used again
-        (atomic_load_explicit(&record->end, WEAK(12, ACQ, RLX)) & released) != 0) // (12)
+        (atomic_load_explicit(&record->end, ORDER_12) & released) != 0)
         record->control = 3;
     if (drop(&users)) close_core();
     return NULL;

@@ -16,21 +16,21 @@ static void* update(void* unused) {
     pthread_mutex_lock(&lock); // stand
     ticket.number = ++last_number;
     first = &ticket;
-    atomic_fetch_add_explicit(&waiting, 1, WEAK(23, SC, RLX));
+    atomic_fetch_add_explicit(&waiting, 1, DEFAULT_ORDER(23));
     pthread_mutex_unlock(&lock);
-    atomic_store_explicit(&told, true, REL);
+    atomic_store_explicit(&told, true, LIBRARY_ORDER(REL));
     if (!IS(218)) pthread_mutex_lock(&lock); // leave
     first = ticket.next;
     ticket.number = 0;
-    atomic_fetch_sub_explicit(&waiting, 1, WEAK(23, SC, RLX));
+    atomic_fetch_sub_explicit(&waiting, 1, DEFAULT_ORDER(23));
     if (!IS(218)) pthread_mutex_unlock(&lock);
     ticket.number = -1; // the update ends, its frame is used for something else
     return unused;
 }
 static void* committer(void* unused) {
-    const bool knows = atomic_load_explicit(&told, ACQ);
+    const bool knows = atomic_load_explicit(&told, LIBRARY_ORDER(ACQ));
     for (int looks = 0; looks < 2; ++looks) { // give_way: patience is bounded
-        const int hint = atomic_load_explicit(&waiting, WEAK(23, SC, RLX));
+        const int hint = atomic_load_explicit(&waiting, DEFAULT_ORDER(23));
         if (hint == 0) return unused;
         if (!IS(219)) pthread_mutex_lock(&lock); // must_wait
         bool wait = false;

@@ -84,13 +84,15 @@ class Publication {
     template <class, class>
     friend class PinWord;
 
-    // (1) and (9). Branches, since an order that is not a constant costs as much as seq_cst always.
+    // Branches, since an order that is not a constant costs as much as seq_cst always.
+    // (1)
     void store(std::atomic<const Record*>& word, const Record* value) const noexcept {
         if (fence_.asymmetric())
             word.store(value, std::memory_order_release);
         else
             word.store(value, std::memory_order_seq_cst);
     }
+    // (9)
     [[nodiscard]] const Record* load(const std::atomic<const Record*>& word) const noexcept {
         return fence_.asymmetric() ? word.load(std::memory_order_acquire)
                                    : word.load(std::memory_order_seq_cst);
@@ -181,7 +183,7 @@ class PinWord {
     }
 
     [[nodiscard]] const Record* mine() const noexcept {
-        return word_.load(std::memory_order_relaxed); // its own store
+        return word_.load(std::memory_order_relaxed); // (17) Relaxed: its own store
     }
     [[nodiscard]] const Record* own_address() const noexcept {
         return reinterpret_cast<const Record*>(this);

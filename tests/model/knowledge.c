@@ -1,0 +1,100 @@
+// Whoever has learnt of a version, in whatever way and from whomever, never gets an older one. Two
+// committers; one thread looks twice and tells another, which looks then. WAYS=abc says how: 1 a
+// pin, 2 a snapshot, 3 a wait; with BY_LOCK it tells through the commit lock, else by a message.
+// With REUSE (no pins then) what nobody owns is used again: addresses repeat.
+// Headers: Publication::publish and load, SharedCell, PinWord::pin, Core::wait_for, Core::commit.
+#include "model.h"
+struct Record { int version; atomic_int owners; };
+static struct Record records[4];
+static struct Record* _Atomic latest;
+static struct Record *owner, *chain; // guarded by the cell's bit, by the lock
+static atomic_bool locked, told_by;
+static int told;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void lock_cell(void) {
+    while (atomic_exchange_explicit(&locked, true, CELL_ORDER_1)) RETRY;
+}
+static void unlock_cell(void) { atomic_store_explicit(&locked, false, CELL_ORDER_2); }
+static int look(int way) {
+    struct Record* record;
+    int version;
+    if (way == 1) {
+        record = atomic_load_explicit(&latest, ORDER_5);
+        if (atomic_load_explicit(&latest, ORDER_7) != record) RETRY;
+        version = record->version;
+    } else if (way == 2) {
+        lock_cell();
+        record = owner;
+        atomic_fetch_add_explicit(&record->owners, 1, LIBRARY_ORDER(RLX));
+        unlock_cell();
+        if (!IS(205) && atomic_load_explicit(&latest, ORDER_4) != record) RETRY;
+        version = record->version;
+        atomic_fetch_sub_explicit(&record->owners, 1, LIBRARY_ORDER(ACQ_REL));
+    } else {
+        pthread_mutex_lock(&lock);
+        version = chain->version;
+        pthread_mutex_unlock(&lock);
+    }
+    return version;
+}
+static struct Record* unused_record(void) { // the lock is held
+    struct Record* record = &records[chain->version + 1];
+#ifdef REUSE
+    for (record = records; record == chain ||
+         atomic_load_explicit(&record->owners, LIBRARY_ORDER(ACQ)) != 0; ++record) {}
+#endif
+    return record;
+}
+static void publish_owner(struct Record* record) {
+    lock_cell();
+    owner = record;
+    unlock_cell();
+}
+static void* committer(void* unused) {
+    pthread_mutex_lock(&lock);
+    struct Record* record = unused_record();
+    record->version = chain->version + 1;
+    const int mine = record->version;
+    if (IS(206)) publish_owner(record);
+    atomic_store_explicit(&latest, record, ORDER_1);
+    if (!IS(206)) publish_owner(record);
+    chain = record;
+    pthread_mutex_unlock(&lock);
+    if (unused != NULL) assert(look(WAYS % 10) >= mine);
+    return NULL;
+}
+static void* teller(void* unused) {
+    const int first = look(WAYS / 100);
+    const int second = look(WAYS / 10 % 10);
+    assert(first <= second);
+#ifdef BY_LOCK
+    pthread_mutex_lock(&lock);
+    told = second;
+    pthread_mutex_unlock(&lock);
+#else
+    told = second;
+    atomic_store_explicit(&told_by, true, LIBRARY_ORDER(REL));
+#endif
+    return unused;
+}
+static void* listener(void* unused) {
+    int known = 0;
+#ifdef BY_LOCK
+    pthread_mutex_lock(&lock);
+    known = told;
+    pthread_mutex_unlock(&lock);
+#else
+    if (atomic_load_explicit(&told_by, LIBRARY_ORDER(ACQ))) known = told;
+#endif
+    assert(look(WAYS % 10) >= known);
+    return unused;
+}
+int main(void) {
+    atomic_init(&latest, &records[0]);
+    owner = chain = &records[0];
+    start(committer, NULL);
+    start(committer, &lock);
+    start(teller, NULL);
+    start(listener, NULL);
+    return 0;
+}
