@@ -12,7 +12,7 @@ work=${1:?usage: long_history.sh <work directory> [<configuration>...]}
 shift
 wanted=" $* "
 mkdir -p "$work" || exit 2
-operations=${COWINDEX_OPERATIONS:-600000}
+operations=${COWINDEX_OPERATIONS:-250000}
 portable='-DCOWINDEX_PORTABLE_PINS=1 -DCOWINDEX_SHARED_CELL_STANDIN=1'
 failed=0
 
