@@ -15,23 +15,32 @@ import pathlib
 import sys
 
 
-def counts_of_lines(segments):
-    """The lines that have code, with how often each was run; as llvm-cov itself does it."""
+def counts_of_lines(segments, source):
+    """The lines that have code, with how often each was run; nearly as llvm-cov does it.
+
+    Second, the lines that the preprocessor, or a comment, leaves out. Where a function was never
+    run, llvm-cov knows them as code that was not reached.
+    """
     by_line = collections.defaultdict(list)
-    for line, _, count, has_count, is_entry, is_gap in segments:
-        by_line[line].append((count, has_count, is_entry, is_gap))
+    for segment in segments:
+        by_line[segment[0]].append(segment[1:])
     counts = {}
-    wrapped = None
+    left_out = set()
+    wrapped = None  # the last segment that began on a line before
     for line in range(min(by_line, default=0), max(by_line, default=-1) + 1):
         here = by_line.get(line, [])
-        begun = [count for count, has_count, is_entry, is_gap in here
-                 if has_count and is_entry and not is_gap]
-        skipped = bool(here) and not here[0][1] and here[0][2]
-        if not skipped and (begun or (wrapped and wrapped[1])):
-            counts[line] = max(begun + ([wrapped[0]] if wrapped and wrapped[1] else []))
+        first = here[0] if here and not source[line - 1][:here[0][0] - 1].strip() else wrapped
+        # Behind a gap a line may begin with what goes on from before.
+        begun = [count for column, count, has_count, is_entry, is_gap in here
+                 if has_count and not is_gap
+                 and (is_entry or not source[line - 1][:column - 1].strip())]
+        if first and not first[2] and first[3]:
+            left_out.add(line)
+        elif begun or (wrapped and wrapped[2]):
+            counts[line] = max(begun + ([wrapped[1]] if wrapped and wrapped[2] else []))
         if here:
             wrapped = here[-1]
-    return counts
+    return counts, left_out
 
 
 def count_at(segments, starts, line, column):
@@ -76,6 +85,8 @@ def main():
     listed = pathlib.Path(sys.argv[2])
     lines = collections.defaultdict(dict)  # file -> line -> count
     outcomes = collections.defaultdict(dict)  # file -> (place, True or False) -> count
+    left_out = collections.defaultdict(set)
+    sources = {}
     programs = 0
     for export in sys.argv[3:]:
         with open(export, encoding="utf-8") as opened:
@@ -86,8 +97,12 @@ def main():
             if include not in name.parents:
                 continue
             name = str(name.relative_to(include))
+            if name not in sources:
+                sources[name] = (include / name).read_text(encoding="utf-8").splitlines()
+            counts, out = counts_of_lines(file["segments"], sources[name])
+            left_out[name] |= out
             seen = lines[name]
-            for line, count in counts_of_lines(file["segments"]).items():
+            for line, count in counts.items():
                 seen[line] = max(seen.get(line, 0), count)
             seen = outcomes[name]
             starts = [(segment[0], segment[1]) for segment in file["segments"]]
@@ -106,7 +121,7 @@ def main():
     missed = 0
     table = []
     for name in sorted(lines):
-        source = (include / name).read_text(encoding="utf-8").splitlines()
+        source = sources[name]
 
         def known(line, never):
             text = source[line - 1].strip()
@@ -119,10 +134,8 @@ def main():
 
         left = []
         excused = 0
-        # Comments are left out of what was run, but not out of what never was.
-        for line in list(lines[name]):
-            if source[line - 1].strip().startswith(("//", "#")) or not source[line - 1].strip():
-                del lines[name][line]
+        for line in left_out[name]:
+            lines[name].pop(line, None)
         for line, count in sorted(lines[name].items()):
             if count == 0:
                 if known(line, None):
