@@ -102,6 +102,7 @@ TEST_CASE("a moved-from writer says what it is, whatever is asked of it") {
     REQUIRE_FALSE(writer.has_changes());
     REQUIRE(writer.modified_count() == 0);
     REQUIRE(writer.memory_overhead() == 0);
+    REQUIRE(writer.base_version() == 0);
     other.edit(0) = 1;
     writer = std::move(other);
     REQUIRE(writer.commit() == 1);

@@ -62,3 +62,23 @@ TEST_CASE("messages name the culprit and the remedy") {
     REQUIRE_THROWS_AS(throw_nested_update(), std::logic_error);
     REQUIRE_THROWS_WITH(throw_nested_update(), test::contains_text("writer that was passed in"));
 }
+
+TEST_CASE("a commit over budget says how far, and names the oldest holders, but not all") {
+    using cowindex::MemoryBudgetError;
+    cowindex::PinInfo oldest;
+    oldest.version = 7;
+    oldest.holders = 5;
+    oldest.labels = {"a", "b", "c", "d", "e"};
+    try {
+        cowindex::detail::throw_over_budget(1000, 1234, 200, &oldest);
+    } catch (const MemoryBudgetError& error) {
+        REQUIRE(error.budget_bytes() == 1000);
+        REQUIRE(error.needed_bytes() == 1234);
+        REQUIRE(error.retained_bytes() == 200);
+        REQUIRE_THAT(error.what(), test::contains_text("version 7, by 5 holder(s) 'a', 'b', 'c'") &&
+                                       !test::contains_text("'d'"));
+    }
+    REQUIRE_THROWS_AS(cowindex::detail::throw_over_budget(1, 2, 0, nullptr), MemoryBudgetError);
+    REQUIRE_THROWS_WITH(cowindex::detail::throw_over_budget(1, 2, 0, nullptr),
+                        !test::contains_text("the oldest"));
+}

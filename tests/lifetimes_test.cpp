@@ -179,6 +179,8 @@ TEST_CASE("handles share one index; moved-from ones can be assigned to") {
     REQUIRE(index.snapshot()[0].value == 2);
     Index moved = std::move(copy);
     REQUIRE_THROWS_AS(copy.version(), std::logic_error); // NOLINT: on purpose
+    const Index copied = copy;                           // as little of an index
+    REQUIRE_THROWS_AS(copied.version(), std::logic_error);
     copy = moved;
     REQUIRE(copy.version() == 1);
     Index& alias = copy;

@@ -112,6 +112,12 @@ TEST_CASE("counters, gauges and durations are written in base units") {
     REQUIRE_THAT(page, test::contains_text("# TYPE cowindex_clone_time_seconds summary\n"));
 }
 
+TEST_CASE("a duration below zero is written as none") {
+    CowMetrics::Values values;
+    values.commit_time_total = std::chrono::nanoseconds(-5);
+    REQUIRE(samples_of(page_of(values)).at("cowindex_commit_time_seconds_sum") == "0.000000000");
+}
+
 TEST_CASE("every sample has a type and a help text, and a name by the rules") {
     const std::string page = page_of(CowMetrics::Values());
     std::map<std::string, std::string> types;
@@ -165,7 +171,8 @@ TEST_CASE("labels are on every sample, their values escaped") {
 }
 
 TEST_CASE("a label that the format does not allow is named, and nothing is written") {
-    for (const char* name : {"", "1st", "my-index", "__name__", "quantile", "\xc3\xa9", "a b"}) {
+    for (const char* name : {"", "1st", "my-index", "__name__", "quantile", "\xc3\xa9", "a b",
+                             "a:b", "a{", "a[", "{a", "[a"}) {
         std::ostringstream out;
         INFO(name);
         REQUIRE_THROWS_AS(write_prometheus(out, CowMetrics::Values(), {{name, "x"}}),
@@ -174,7 +181,8 @@ TEST_CASE("a label that the format does not allow is named, and nothing is writt
     }
     REQUIRE_THROWS_WITH(page_of(CowMetrics::Values(), {{"my-index", "x"}}),
                         test::contains_text("'my-index'"));
-    REQUIRE_FALSE(page_of(CowMetrics::Values(), {{"_a1", "x"}}).empty());
+    for (const char* name : {"_a1", "azAZ_09", "Zone"})
+        REQUIRE_FALSE(page_of(CowMetrics::Values(), {{name, "x"}}).empty());
 }
 
 TEST_CASE("several indexes share one description of each metric") {

@@ -1,5 +1,6 @@
 #include <cowindex/reader.hpp>
 
+#include <chrono>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -106,6 +107,7 @@ TEST_CASE("a moved-from reader says what it is") {
     const auto other = std::move(reader);
     REQUIRE_THROWS_AS(reader.pin(), std::logic_error); // NOLINT: on purpose
     REQUIRE_THROWS_WITH(reader.pin(), test::contains_text("Reader"));
+    REQUIRE_THROWS_AS(reader.wait_for_newer(0, std::chrono::seconds(0)), std::logic_error);
     reader = index.reader();
     REQUIRE(reader.pin().version() == 0);
 }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <latch>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -249,6 +251,30 @@ TEST_CASE("an update in an update of the same index is refused, elsewhere it is 
     REQUIRE(other.version() == 1);
     f.index.update([](auto&) {}); // the refusals left nothing behind
     REQUIRE(f.index.metrics().pending_writers == 0);
+}
+
+TEST_CASE("an update in an update is refused while another thread updates, too") {
+    Fixture f;
+    std::latch inside(1);
+    std::latch finish(1);
+    std::thread other([&] {
+        f.index.update([&](Index::Writer&) {
+            inside.count_down();
+            finish.wait();
+        });
+    });
+    inside.wait();
+    bool refused = false;
+    f.index.update([&](Index::Writer&) {
+        try {
+            f.index.update([](Index::Writer&) {});
+        } catch (const std::logic_error&) {
+            refused = true;
+        }
+    });
+    finish.count_down();
+    other.join();
+    REQUIRE(refused);
 }
 
 TEST_CASE("an update's function may move its writer away") {

@@ -33,6 +33,9 @@ TEST_CASE("an empty snapshot reads as a version without shards") {
     REQUIRE_THROWS_AS(empty.at(0), std::out_of_range);
     REQUIRE_THROWS_AS(empty.share(0), std::out_of_range);
     REQUIRE(empty == Snapshot());
+    const Snapshot copy = empty; // NOLINT: the copy is the point
+    REQUIRE(copy == empty);
+    REQUIRE(copy.empty());
 }
 
 TEST_CASE("a snapshot reads its version, however the index goes on") {

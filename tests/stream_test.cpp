@@ -119,6 +119,8 @@ TEST_CASE("the largest numbers are written right") {
     values.commit_time_max = std::chrono::nanoseconds::max();
     REQUIRE_THAT(text_of(values), test::contains_text("18446744073709551615\n"));
     REQUIRE_THAT(text_of(values), test::contains_text(" 9223372036 s\n"));
+    values.commit_time_max = std::chrono::nanoseconds::min(); // no such duration is ever recorded
+    REQUIRE_THAT(text_of(values), !test::contains_text("9223372036"));
 }
 
 TEST_CASE("the state of the stream changes nothing, and is not changed") {

@@ -8,6 +8,7 @@
 #include <support/catch.hpp>
 
 #include <cowindex/cowindex.hpp>
+#include <cowindex/detail/clock.hpp>
 
 using namespace std::chrono_literals;
 using cowindex::MemoryBudget;
@@ -95,6 +96,15 @@ TEST_CASE("waiting for a version ends when it is there, or at the deadline") {
     REQUIRE_THROWS_AS(reader.wait_for_newer(seen, -1ns), std::invalid_argument);
     index.replace(0, Shard(1));
     REQUIRE(reader.wait_for_newer(seen, 0s));
+}
+
+TEST_CASE("a timeout that ends after all time is none") {
+    using cowindex::detail::deadline_after;
+    using Clock = std::chrono::steady_clock;
+    REQUIRE(deadline_after(std::chrono::nanoseconds::max()) == Clock::time_point::max());
+    const auto now = Clock::now();
+    REQUIRE(deadline_after(1h) >= now + 1h);
+    REQUIRE(deadline_after(1h) <= Clock::now() + 1h);
 }
 
 TEST_CASE("no wake is missed") {

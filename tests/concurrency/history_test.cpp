@@ -3,7 +3,9 @@
 /// version.
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <latch>
 #include <map>
 #include <memory>
@@ -39,6 +41,8 @@ using Snapshot = LedgerIndex::Snapshot;
 constexpr ShardId bank = 6;
 constexpr ShardId scratch = 3;
 constexpr std::int64_t start = 1'000;
+
+constexpr std::size_t lookups = 64; // in each version that is read
 
 #if defined(COWINDEX_THREAD_SANITIZER)
 constexpr std::uint64_t default_operations = 30'000; // of each thread
@@ -86,6 +90,8 @@ class Actor {
 
     std::vector<Committed> commits;
     std::vector<Seen> reads;
+    std::uint64_t versions_read = 0;
+    std::uint64_t shards_read = 0;
     std::uint64_t conflicts = 0;
     std::uint64_t retries = 0;
 
@@ -207,7 +213,21 @@ class Actor {
         std::int64_t sum = 0;
         for (ShardId id = 0; id < bank; ++id) sum += version[id].balance();
         Trouble::expect(sum == static_cast<std::int64_t>(bank) * start, "the bank's sum has moved");
-        const Seen seen{version.version(), test::digest_of(version)};
+        shards_.clear();
+        for (auto it = version.begin(); it != version.end(); ++it)
+            shards_.push_back({it.id(), it->digest()});
+        // While it is held, and others commit and reclaim, each shard stays what it is.
+        for (std::size_t n = lookups; n > 0; --n) {
+            const auto& [id, digest] = shards_[random_.below(shards_.size())];
+            const Ledger* const ledger = version.find(id);
+            Trouble::expect(ledger != nullptr && ledger->digest() == digest,
+                            "a shard changes while its version is held");
+        }
+        ++versions_read;
+        shards_read += bank + shards_.size() + lookups;
+        std::uint64_t digest = 0;
+        for (const auto& [id, shard] : shards_) digest = Ledger::mix(digest ^ (id + 1)) ^ shard;
+        const Seen seen{version.version(), digest};
         if (reads.empty() || reads.back().version != seen.version ||
             reads.back().digest != seen.digest)
             reads.push_back(seen);
@@ -328,6 +348,11 @@ class Actor {
     Version floor_ = 0;
     std::optional<Reader> reader_;
     Snapshot held_;
+    struct Shard {
+        ShardId id;
+        std::uint64_t digest;
+    };
+    std::vector<Shard> shards_; // of the version that is being read
 
   public:
     std::uint64_t lost_by_hand = 0; // refused by rebase(), which counts no conflict, or by commit()
@@ -408,12 +433,20 @@ void run_history(test::Store::Mode mode) {
         std::uint64_t conflicts = 0;
         std::uint64_t retries = 0;
         std::uint64_t lost = 0;
+        std::uint64_t versions_read = 0;
+        std::uint64_t shards_read = 0;
         for (const auto& actor : actors) {
             commits += actor->commits.size();
             conflicts += actor->conflicts;
             retries += actor->retries;
             lost += actor->lost_by_hand;
+            versions_read += actor->versions_read;
+            shards_read += actor->shards_read;
         }
+        std::printf("%llu commits, %llu versions read, %llu shards read in them\n",
+                    static_cast<unsigned long long>(commits),
+                    static_cast<unsigned long long>(versions_read),
+                    static_cast<unsigned long long>(shards_read));
         const auto metrics = common.index.metrics();
         CHECK(metrics.commits == commits);
         CHECK(metrics.retries == retries);

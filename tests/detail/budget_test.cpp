@@ -1,6 +1,7 @@
 #include <cowindex/detail/budget.hpp>
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -418,4 +419,51 @@ TEST_CASE("a commit on another version than its base counts on nothing that othe
     REQUIRE(writer.try_commit().status() == CommitStatus::committed);
     REQUIRE(index.memory_usage().total_bytes() <= options.budget.hard_bytes);
     REQUIRE(test::validate(index) == "");
+}
+
+namespace {
+
+// Runs a function when it is destroyed, if it was armed.
+struct LastWords {
+    static inline std::function<void()> said;
+    LastWords() = default;
+    LastWords(const LastWords&) {}
+    LastWords& operator=(const LastWords&) = delete;
+    ~LastWords() {
+        if (armed) std::exchange(said, nullptr)();
+    }
+    bool armed = false;
+};
+
+// Counts how often a commit gives others time to let go.
+struct PatientPolicy : cowindex::DefaultPolicy<Block> {
+    static inline int waits = 0;
+    static void sync_point(cowindex::SyncPoint point) noexcept {
+        if (point == cowindex::SyncPoint::room_wait) ++waits;
+    }
+};
+
+} // namespace
+
+TEST_CASE("a destructor's commit that does not fit is refused at once, others wait a moment") {
+    cowindex::CowIndex<Block, PatientPolicy>::Options options;
+    options.budget.hard_bytes = bytes_at_first() + 4000;
+    cowindex::CowIndex<Block, PatientPolicy> full(count, options);
+    const auto held = full.snapshot();
+    auto writer = full.writer();
+    for (ShardId id = 0; id < 8; ++id) writer.edit(id).value = 1;
+    PatientPolicy::waits = 0;
+    REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+    REQUIRE(PatientPolicy::waits > 0); // whoever holds the version may be about to let go
+
+    PatientPolicy::waits = 0;
+    std::optional<CommitStatus> status;
+    LastWords::said = [&] { status = writer.try_commit().status(); };
+    cowindex::CowIndex<LastWords> other(3);
+    other.edit(0, [](LastWords& shard) { shard.armed = true; });
+    other.erase(0);
+    other.reclaim();
+    REQUIRE(status == CommitStatus::over_budget);
+    REQUIRE(PatientPolicy::waits == 0);
+    REQUIRE(writer.modified_count() == 8);
 }

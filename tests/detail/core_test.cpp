@@ -4,9 +4,14 @@
 #include <cowindex/detail/lifetime.hpp>
 #include <cowindex/detail/reclaim.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <functional>
+#include <latch>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -14,6 +19,7 @@
 
 #include "support/catch.hpp"
 #include "support/counting_allocator.hpp"
+#include "support/no_membarrier.hpp"
 #include "support/validate.hpp"
 
 using cowindex::ShardId;
@@ -25,9 +31,11 @@ namespace {
 // Runs a function once after it was let go of next.
 struct HookMutex {
     static inline std::function<void()> after_unlock;
+    static inline std::atomic<int> unlocks{0};
     bool try_lock() { return mutex.try_lock(); }
     void lock() { mutex.lock(); }
     void unlock() {
+        ++unlocks;
         mutex.unlock();
         if (after_unlock) std::exchange(after_unlock, nullptr)();
     }
@@ -126,6 +134,124 @@ TEST_CASE("a large batch is replayed before the lock is taken, and again if that
     }
 }
 
+TEST_CASE("a batch that was overtaken while it was replayed goes on with the nodes it has") {
+    Index index(65536);
+    auto writer = index.writer();
+    for (int i = 0; i < 4; ++i) { // paths through many nodes: they are kept for later
+        for (ShardId id = 0; id < 65536; id += 8192) writer.edit(id) = i;
+        writer.commit();
+    }
+    for (ShardId id = 0; id < 8; ++id) writer.edit(id) = 10;
+    index.replace(60000, 1);
+    bool topped_up = false;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        HookPolicy::at(SyncPoint::commit_prepared, [&] {
+            index.replace(50000, 2);
+            HookPolicy::at(SyncPoint::commit_retry, [&] { topped_up = true; });
+        });
+    });
+    REQUIRE(writer.commit() == 7);
+    HookPolicy::what = nullptr;
+    REQUIRE_FALSE(topped_up);
+    for (ShardId id = 0; id < 8; ++id) REQUIRE(index.snapshot()[id] == 10);
+    REQUIRE(index.snapshot()[60000] == 1);
+    REQUIRE(index.snapshot()[50000] == 2);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a batch that is overtaken by the last version of all is refused and kept") {
+    cowindex::Options<HookPolicy> options;
+    options.first_version = cowindex::detail::last_version - 2;
+    Index index(100, 0, options);
+    auto writer = index.writer();
+    for (ShardId id = 0; id < 10; ++id) writer.edit(id) = 1; // enough to be replayed ahead
+    index.replace(50, 1);
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        HookPolicy::at(SyncPoint::commit_prepared, [&] { index.replace(51, 1); });
+    });
+    REQUIRE_THROWS_AS(writer.commit(), std::overflow_error);
+    HookPolicy::what = nullptr;
+    REQUIRE(index.version() == cowindex::detail::last_version);
+    REQUIRE(index.snapshot()[51] == 1);
+    REQUIRE(index.snapshot()[0] == 0);
+    REQUIRE(writer.modified_count() == 10);
+    REQUIRE(test::validate(index) == "");
+    writer.discard();
+    index.reclaim();
+    REQUIRE(chain_length(index) == 1); // nothing is held any more
+}
+
+TEST_CASE("ids are handed out once, whoever asks and reserves meanwhile") {
+    const Index index(1);
+    auto& core = TestAccess::core(index);
+    constexpr int threads = 3;
+    std::latch together(threads);
+    std::vector<std::vector<ShardId>> ids(threads);
+    std::vector<char> reserved_again(threads, 0);
+    std::vector<std::thread> running;
+    for (std::size_t t = 0; t < threads; ++t)
+        running.emplace_back([&, t] {
+            together.arrive_and_wait();
+            for (int i = 0; i < 300'000; ++i) {
+                ids[t].push_back(core.next_id());
+                const ShardId reserved = ids[t].back() + 2;
+                core.reserve_id(reserved);
+                ids[t].push_back(core.next_id());
+                if (ids[t].back() <= reserved) reserved_again[t] = 1;
+            }
+        });
+    for (std::thread& thread : running) thread.join();
+    REQUIRE(reserved_again == std::vector<char>(threads, 0));
+    std::vector<ShardId> all;
+    for (const auto& some : ids) {
+        REQUIRE(std::is_sorted(some.begin(), some.end()));
+        all.insert(all.end(), some.begin(), some.end());
+    }
+    std::sort(all.begin(), all.end());
+    REQUIRE(std::adjacent_find(all.begin(), all.end()) == all.end());
+}
+
+TEST_CASE("an index made where the kernel refuses the barrier does without") {
+    test::without_membarrier([] {
+        Index index(10);
+        std::optional<Index::Reader> reader(index.reader());
+        std::optional<Index::View> outer(reader->pin());
+        index.replace(1, 1);
+        std::optional<Index::View> inner(reader->pin()); // of the same version
+        REQUIRE(inner->version() == 0);
+        outer.reset();
+        reader.reset();
+        index.reclaim();
+        REQUIRE(chain_length(index) == 2);
+        REQUIRE((*inner)[1] == 0);
+        REQUIRE(index.active_readers() == 1);
+        REQUIRE(test::validate(index) == "");
+        inner.reset();
+        index.reclaim();
+        REQUIRE(chain_length(index) == 1);
+        REQUIRE(index.active_readers() == 0);
+        auto next = index.reader(); // in the slot that was given back
+        REQUIRE(next.pin().version() == 1);
+        REQUIRE(test::validate(index) == "");
+    });
+}
+
+TEST_CASE("a barrier that the kernel refuses lets go of nothing") {
+    Index index(10);
+    auto reader = index.reader();
+    std::optional<Index::View> view(reader.pin());
+    index.replace(1, 1);
+    view.reset();
+    if (!TestAccess::publication(TestAccess::core(index)).fence().asymmetric()) return;
+    const bool refused = test::without_membarrier([&] {
+        REQUIRE(index.reclaim() == 0);
+        REQUIRE(chain_length(index) == 2);
+        REQUIRE(test::validate(index) == "");
+    });
+    REQUIRE((index.reclaim() > 0 || !refused));
+    REQUIRE(chain_length(index) == 1);
+}
+
 TEST_CASE("a version that only a reader holds is found pinned, then let go") {
     Index index(10);
     auto reader = index.reader();
@@ -180,6 +306,51 @@ TEST_CASE("a version published while reclaim() waits for its barrier is left alo
     REQUIRE((*view)[1] == 1);
     REQUIRE(chain_length(index) == 2);
     REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("what is superseded while pins() looks, and held by nobody, is not listed") {
+    Index index(10);
+    const auto reader = index.reader();
+    const auto kept = index.snapshot();
+    index.replace(1, 1);
+    int commits = 0;
+    std::function<void()> overtake = [&] {
+        HookMutex::after_unlock = [&] { index.replace(2, ++commits); };
+        HookPolicy::at(SyncPoint::reclaim_barrier, overtake);
+    };
+    HookPolicy::at(SyncPoint::reclaim_barrier, overtake);
+    const auto pins = index.pins();
+    HookPolicy::what = nullptr;
+    REQUIRE(commits > 1);
+    REQUIRE(TestAccess::chain(TestAccess::core(index)).superseded_count() > 0);
+    REQUIRE(pins.size() == 1);
+    REQUIRE(pins.front().version == kept.version());
+    REQUIRE(pins.front().holders == 1);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("reclaim() lets go of the lock while it sorts what a version had") {
+    constexpr ShardId many = 8000;
+    Index index(many);
+    const auto rewrite = [&](ShardId end) {
+        index.update([&](Index::Writer& writer) {
+            for (ShardId id = 0; id < end; ++id) writer.edit(id) = 1;
+        });
+    };
+    auto oldest = index.snapshot();
+    rewrite(many / 2);
+    auto let_go = index.snapshot();
+    rewrite(many);
+    let_go = {}; // half of what it had is still in the oldest version
+    HookMutex::unlocks = 0;
+    REQUIRE(index.reclaim() > 0);
+    REQUIRE(HookMutex::unlocks > static_cast<int>(many / 2 / 1024));
+    REQUIRE(chain_length(index) == 2);
+    REQUIRE(test::validate(index) == "");
+    oldest = {};
+    index.reclaim();
+    REQUIRE(chain_length(index) == 1);
+    REQUIRE(index.memory_usage().retained_bytes == 0);
 }
 
 TEST_CASE("commits free what they replace, a bounded amount at a time") {

@@ -42,10 +42,15 @@ TEST_CASE("what one thread raises no other lowers") {
             ++ready;
             while (ready < 2) std::this_thread::yield();
             std::uint64_t lower = 0;
-            for (std::uint64_t i = 0; i < 2'000'000; ++i) {
+            std::uint64_t own = 0;
+            int met = 0; // on a busy machine one could be done before the other begins
+            for (std::uint64_t i = 0; i < 2'000'000 || (i < 50'000'000 && met < 20'000); ++i) {
                 // Both are always about to raise it, by different steps.
-                const std::uint64_t n = counter.read() + 1 + (i + t) % 2 * 3;
+                const std::uint64_t now = counter.read();
+                if (now != own) ++met;
+                const std::uint64_t n = now + 1 + (i + t) % 2 * 3;
                 counter.raise(n);
+                own = n;
                 if (counter.read() < n) ++lower;
             }
             lost[t] = lower;

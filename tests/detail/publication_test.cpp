@@ -4,6 +4,7 @@
 #include <cowindex/detail/publication.hpp>
 #include <cowindex/detail/shared_cell.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/no_membarrier.hpp"
 
 using namespace cowindex::detail;
 using cowindex::SyncPoint;
@@ -126,6 +128,46 @@ TEST_CASE("a fence is asymmetric where the kernel helps, and always usable") {
     REQUIRE(fence.heavy());
     AsymmetricFence::light();
     REQUIRE(AsymmetricFence().asymmetric() == fence.asymmetric());
+}
+
+TEST_CASE("where the kernel refuses it, a fence is symmetric, and an asymmetric one says so") {
+    const AsymmetricFence before;
+    const bool refused = test::without_membarrier([&] {
+        const AsymmetricFence fence;
+        REQUIRE_FALSE(fence.asymmetric());
+        REQUIRE(fence.heavy()); // nothing is asked of the kernel
+        REQUIRE(before.heavy() != before.asymmetric());
+    });
+    if (!refused) WARN("this kernel cannot be told to refuse it");
+    REQUIRE(before.heavy());
+}
+
+TEST_CASE("pins are as good where the kernel refuses the barrier") {
+    test::without_membarrier([] {
+        Words publication;
+        const auto first = std::make_shared<const Value>(Value{1});
+        const auto second = std::make_shared<const Value>(Value{2});
+        static_cast<void>(publication.publish(first));
+        Word pin(publication);
+        REQUIRE_FALSE(pin.is_idle_and_asymmetric());
+        REQUIRE(pin.is_idle());
+        REQUIRE(pin.own() == nullptr);
+        REQUIRE(pin.scan(publication) == nullptr);
+        words = &publication;
+        next_value = second;
+        HookPolicy::where = SyncPoint::pin_stored;
+        HookPolicy::what = [] { seen = words->publish(next_value); };
+        REQUIRE(pinned_by(pin, publication) == second.get()); // overtaken, it started again
+        REQUIRE(seen == first);
+        REQUIRE(pin.own() == second.get());
+        REQUIRE(pin.scan(publication) == second.get());
+        pin.clear(publication);
+        REQUIRE(pin.is_idle());
+        REQUIRE(pin.scan(publication) == nullptr);
+        REQUIRE(publication.load() == second);
+        seen = nullptr;
+        next_value = nullptr;
+    });
 }
 
 TEST_CASE("publishing returns the owner before, loading the owner now") {
@@ -317,4 +359,36 @@ TEST_CASE("the coarse clock does not go back and keeps up with the fine one") {
     REQUIRE(first.count() > 0);
     const auto fine = std::chrono::steady_clock::now().time_since_epoch();
     REQUIRE(std::chrono::abs(fine - coarse_now()) < std::chrono::hours(1));
+}
+
+namespace {
+
+// A committer that stays between its two stores until others have looked many times.
+struct SlowPolicy {
+    static constexpr int looks = 200;
+    static inline std::atomic<bool> slow{false};
+    static inline std::atomic<bool> between{false};
+    static inline std::atomic<int> looked{0};
+    static void sync_point(SyncPoint point) noexcept {
+        if (point == SyncPoint::snapshot_loaded) ++looked;
+        if (point != SyncPoint::publish_between || !slow) return;
+        looked = 0;
+        between = true;
+        while (looked < looks) std::this_thread::yield();
+    }
+};
+
+} // namespace
+
+TEST_CASE("a snapshot waits for a committer between its two stores, however long that takes") {
+    Publication<Value, SlowPolicy> publication;
+    static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
+    SlowPolicy::slow = true;
+    std::thread committer(
+        [&] { static_cast<void>(publication.publish(std::make_shared<const Value>(Value{2}))); });
+    while (!SlowPolicy::between) std::this_thread::yield();
+    const auto owner = publication.load();
+    committer.join();
+    REQUIRE(owner->number == 2);
+    REQUIRE(SlowPolicy::looked >= SlowPolicy::looks);
 }

@@ -114,7 +114,7 @@ std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch,
     // The slots, then the owners, as always; and nothing that waits from here to the publication.
     registry_.scan(publication_, nullptr);
     const auto held_by_writers_only = [this](const Record* record, const Owner& its_owner) {
-        return !registry_.is_pinned(record) && its_owner.get() == record &&
+        return !registry_.is_pinned(record) &&
                its_owner.use_count() == 2; // the index's and this one
     };
     std::size_t bytes = 0;

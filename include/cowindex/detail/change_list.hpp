@@ -37,7 +37,6 @@ class ChangeList {
     [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
     [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
     [[nodiscard]] Entry& operator[](std::size_t index) noexcept { return list_[index]; }
-    [[nodiscard]] const Entry& operator[](std::size_t index) const noexcept { return list_[index]; }
 
     // ---- building ----------------------------------------------------------------------------
 

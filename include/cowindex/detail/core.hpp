@@ -60,11 +60,10 @@ class Core {
         Allocator allocator;
         Version first_version;
         std::uint64_t time_every;
-        MemoryBudget budget;
+        MemoryBudget budget; // its soft limit is at most the hard one
 
         [[nodiscard]] bool has_budget() const noexcept {
-            return budget.soft_bytes != MemoryBudget::unlimited ||
-                   budget.hard_bytes != MemoryBudget::unlimited;
+            return budget.soft_bytes != MemoryBudget::unlimited;
         }
     };
 
@@ -193,8 +192,6 @@ class Core {
     [[nodiscard]] std::vector<PinInfo> pins();
     [[nodiscard]] std::size_t active_readers();
     [[nodiscard]] CowMetrics::Values metrics();
-    [[nodiscard]] CowMetrics& collector() noexcept { return metrics_; }
-    [[nodiscard]] const Allocator& allocator() const noexcept { return settings_.allocator; }
 
   private:
     friend struct TestAccess;

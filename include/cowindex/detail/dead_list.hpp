@@ -13,8 +13,8 @@ namespace cowindex::detail {
 class DeadList {
   public:
     DeadList() = default;
-    DeadList(DeadList&& other) noexcept { splice(other); }
-    DeadList& operator=(DeadList&&) = delete;
+    DeadList(const DeadList&) = delete;
+    DeadList& operator=(const DeadList&) = delete;
 
     void push(Object* object) noexcept {
         object->next = head_;

@@ -98,7 +98,7 @@ class GarbageLanes {
             taken.splice(list);
             return;
         }
-        while (left > 0 && !list.empty()) {
+        while (left > 0) { // the list outlasts it
             Object* object = list.pop();
             left -= std::min(left, effort(1, object->bytes()));
             bytes_ -= object->bytes();

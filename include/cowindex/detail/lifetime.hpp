@@ -162,8 +162,7 @@ void Core<Shard, Policy>::close() noexcept {
     });
     sort_superseded(unborn);
     typename Chain::Limit all{~std::size_t{0}, chain_.length()};
-    while (chain_.settle(all)) {
-    }
+    chain_.settle(all);
     if (chain_.latest()->owners.is_expired()) chain_.drop_latest();
     Trash trash;
     chain_.take_all_garbage(trash);

@@ -33,7 +33,7 @@ class TreeBuilder {
         const unsigned height = std::max(tree_.height, height_for(id));
         if (tree_.root != nullptr) count.inners = height - tree_.height; // new roots above the old
         const Node* node = height_for(id) > tree_.height ? nullptr : tree_.root;
-        unsigned level = node == nullptr ? below_new_roots(id, height) : tree_.height;
+        unsigned level = node == nullptr ? below_new_roots(height) : tree_.height;
         for (; level > 0; --level) {
             if (node == nullptr || node->birth != unborn) ++count.inners;
             if (node != nullptr)
@@ -180,10 +180,10 @@ class TreeBuilder {
     // Trees lower than this fit into the nearer caches.
     static constexpr unsigned prefetch_height = 2;
 
-    // Where a tree must grow for `id`, the new root's first child leads to the old root; the path
-    // to `id` leaves it at the topmost level, and every level below is new.
-    [[nodiscard]] unsigned below_new_roots(ShardId id, unsigned height) const noexcept {
-        return tree_.root != nullptr && height_for(id) > tree_.height ? height - 1 : height;
+    // Where a tree must grow to `height`, the new root's first child leads to the old root; the
+    // path to the id leaves it at the topmost level, and every level below is new.
+    [[nodiscard]] unsigned below_new_roots(unsigned height) const noexcept {
+        return tree_.root != nullptr ? height - 1 : height;
     }
 
     void grow(unsigned height) noexcept {

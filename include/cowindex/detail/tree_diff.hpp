@@ -37,10 +37,9 @@ class TreeDiff {
         return {static_cast<const Inner*>(place.node)->child[index], 0};
     }
 
-    // Shared, or absent on both sides however high the trees are.
-    static bool same(Place before, Place after) noexcept {
-        return before.node == after.node && (before.node == nullptr || before.lift == after.lift);
-    }
+    // Shared, or absent on both sides however high the trees are. Both are at one level, so a node
+    // that they share is as far below it on either side.
+    static bool same(Place before, Place after) noexcept { return before.node == after.node; }
 
     void compare(Place before, Place after, unsigned level, ShardId first) {
         if (same(before, after)) return;
