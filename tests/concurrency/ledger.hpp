@@ -30,6 +30,7 @@ class Trouble {
         const char* none = nullptr;
         if (!holds) first_.compare_exchange_strong(none, what);
     }
+    static bool any() { return first_ != nullptr; }
     /// Returns it and forgets it.
     static std::string take() {
         const char* first = first_.exchange(nullptr);
@@ -211,9 +212,11 @@ std::uint64_t digest_of(const Version& version) {
     return digest;
 }
 
-/// Nobody holds anything of `index` but `index`: what it says about itself must be so.
-/// Returns what is not; empty: all is well.
-inline std::string unrest(LedgerIndex& index) {
+/// Nobody holds anything of `index` but `index`: what it says about itself must be so. It is the
+/// only one with such shards, and all memory of `Store` is its own. Returns what is not so; empty:
+/// all is well.
+template <class Shard, class Policy>
+std::string unrest(cowindex::CowIndex<Shard, Policy>& index) {
     static_cast<void>(index.reclaim());
     const auto memory = index.memory_usage();
     const auto metrics = index.metrics();
@@ -232,7 +235,7 @@ inline std::string unrest(LedgerIndex& index) {
     equal("pending_writers", metrics.pending_writers, 0);
     equal("retained_versions", metrics.retained_versions, 0);
     equal("versions held", index.pins().size(), 0);
-    equal("living shards", Ledger::alive_count(), index.size());
+    equal("living shards", Shard::alive_count(), index.size());
     equal("commits", metrics.commits, index.version());
     return found;
 }
