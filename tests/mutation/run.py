@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Mutation testing of include/: changes one thing at a time and asks whether the tests notice.
 
-    run.py <work directory> [--headers NAME,...] [--sample N] [--seed S] [--again] [--count]
-           [--orders] [--jobs N]
+    run.py <work directory> [--headers NAME,...] [--sample N] [--seed S] [--again] [--switched]
+           [--count] [--programs REGEX] [--orders] [--jobs N]
 
 Operators: compare (== != < <= > >= swapped, with the neighbour and with the opposite), drop (a statement
 left out), order (an order of memory weakened), step (+ 1 and - 1 left out), logic (&& and ||).
@@ -433,8 +433,11 @@ class Trial:
                     return False, name
         return True, None
 
+    def runs_for(self, mutant):
+        return [run for run in self.runs if mutant.switch and mutant.id in run[3]]
+
     def verdict_on(self, mutant, place):
-        runs = [run for run in self.runs if mutant.switch and mutant.id in run[3]]
+        runs = self.runs_for(mutant)
         for seconds, name, command, _ in runs:
             if not runs_well(command, 5 * seconds + 2, self.work / "runs", COWINDEX_MUTANT=str(mutant.id),
                              COWINDEX_SCHEDULES="50"):
@@ -467,6 +470,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--headers", default="", help="only headers of these names, with commas")
     parser.add_argument("--programs", default=".*", help="only test programs whose names match")
+    parser.add_argument("--switched", action="store_true", help="leave those that are compiled alone")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--orders", action="store_true")
@@ -502,6 +506,13 @@ def main():
         wanted = random.Random(options.seed).sample(wanted, min(options.sample, len(wanted)))
 
     trial = Trial(work, mutants, options.jobs, options.programs)
+    alone = [mutant for mutant in wanted if not trial.runs_for(mutant)]
+    if options.switched:
+        for mutant in alone:
+            print("not tried:", mutant)
+        wanted = [mutant for mutant in wanted if mutant not in alone]
+    else:
+        wanted.sort(key=lambda mutant: mutant in alone)
     places = queue.SimpleQueue()
     for number in range(options.jobs):
         places.put(work / f"alone{number}")
