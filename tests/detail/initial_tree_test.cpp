@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
 #include <cowindex/policy.hpp>
 
 using namespace cowindex::detail;
@@ -29,7 +30,9 @@ struct Shard {
     ShardId id;
 };
 
-using Policy = cowindex::DefaultPolicy<Shard>;
+struct Policy : cowindex::DefaultPolicy<Shard> {
+    using Allocator = test::CountingAllocator<std::byte>;
+};
 using Initial = InitialTree<Shard, Policy>;
 constexpr auto make = [](ShardId id) { return Shard(id); };
 constexpr ShardId first_inner = leaf_width * inner_width;
@@ -39,6 +42,7 @@ std::size_t check_and_free(Node* node, unsigned level, std::vector<ShardId>& ids
     REQUIRE(node->level == level);
     REQUIRE(node->birth == 7);
     REQUIRE(node->used == node->extent);
+    REQUIRE(node->used > 0);
     std::size_t bytes = node->bytes();
     for (std::size_t i = 0; i < node->used; ++i)
         if (level > 0) {
@@ -57,8 +61,9 @@ std::size_t check_and_free(Node* node, unsigned level, std::vector<ShardId>& ids
 } // namespace
 
 TEST_CASE("an initial tree maps each id to the shard that was made for it") {
-    for (const ShardId count : {ShardId{1}, ShardId{leaf_width}, ShardId{leaf_width + 1},
-                                first_inner, first_inner + 1, first_inner * 3 + 5}) {
+    for (const ShardId count :
+         {ShardId{1}, ShardId{leaf_width}, ShardId{leaf_width + 1}, ShardId{leaf_width * 2},
+          first_inner, first_inner + 1, first_inner * 3 + 5}) {
         Initial initial({}, 7);
         initial.fill(count, make);
         REQUIRE(alive == static_cast<int>(count));
@@ -108,6 +113,7 @@ TEST_CASE("a shard that cannot be made or measured leaves nothing behind") {
             REQUIRE_THROWS_AS(initial.fill(first_inner + 10, make), std::runtime_error);
         }
         REQUIRE(alive == 0);
+        REQUIRE(Policy::Allocator::common().live_bytes == 0);
         Shard::unmeasurable = ~ShardId{0};
     }
 }

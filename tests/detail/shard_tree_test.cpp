@@ -2,6 +2,7 @@
 #include <cowindex/detail/shard_tree.hpp>
 #include <cowindex/detail/tree_builder.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -44,6 +45,12 @@ struct Grown {
     NodePool<ShardId, Allocator> pool;
     TreeBuilder<ShardId, Allocator> builder;
     std::vector<std::unique_ptr<ShardBox<ShardId>>> boxes;
+};
+
+// A node with more behind its children.
+struct Row {
+    static constexpr std::size_t width = 3;
+    const int* child[width + 2] = {};
 };
 
 constexpr ShardId largest = std::numeric_limits<ShardId>::max() - 1;
@@ -106,6 +113,39 @@ TEST_CASE("seek finds the next shard across every boundary") {
     REQUIRE(grown.walk((1 << 20) + 1).front() == ShardId{1} << 62);
     REQUIRE(grown.walk(largest) == std::vector<ShardId>{largest});
     REQUIRE(grown.walk(largest + 1).empty());
+}
+
+TEST_CASE("the leaf behind another is the next one, whether or not the id is its last") {
+    Grown grown;
+    grown.put({0, 63, 64, 200, 8191, 8192, 1 << 20});
+    const auto behind = [&](ShardId id) { return grown.tree().leaf_behind(id); };
+    for (const ShardId id : {ShardId{0}, ShardId{5}, ShardId{63}}) {
+        REQUIRE(behind(id) != nullptr);
+        REQUIRE(behind(id)->child[0] == grown.tree().find(64));
+    }
+    REQUIRE(behind(130)->child[leaf_index(200)] == grown.tree().find(200));
+    REQUIRE(behind(8191)->child[0] == grown.tree().find(8192));
+    REQUIRE(behind(64) == nullptr);            // a gap of a leaf
+    REQUIRE(behind(64 * 128 * 2) == nullptr);  // and of a subtree
+    REQUIRE(behind(1 << 20) == nullptr);       // the last one
+    REQUIRE(behind((1 << 20) - 1) != nullptr); // just before it
+    REQUIRE(behind(largest) == nullptr);
+
+    Grown full; // nothing but its leaves
+    for (ShardId id = 0; id < leaf_width; ++id) full.put(id);
+    REQUIRE(full.tree().leaf_behind(0) == nullptr);
+    full.put(leaf_width);
+    REQUIRE(full.tree().leaf_behind(0)->child[0] == full.tree().find(leaf_width));
+}
+
+TEST_CASE("the first child is looked for within the node") {
+    Row row;
+    REQUIRE(ShardTree<ShardId>::first_child(row, 0) == 3);
+    REQUIRE(ShardTree<ShardId>::first_child(row, 3) == 3);
+    const int shard = 0;
+    row.child[2] = &shard;
+    REQUIRE(ShardTree<ShardId>::first_child(row, 0) == 2);
+    REQUIRE(ShardTree<ShardId>::first_child(row, 2) == 2);
 }
 
 TEST_CASE("seek agrees with a sorted set") {

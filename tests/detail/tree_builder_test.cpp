@@ -81,6 +81,8 @@ TEST_CASE("a builder takes exactly the nodes that it said it needs") {
             builder.put(id, trees.box(i));
         const std::size_t taken = need.leaves * sizeof(Leaf<int>) + need.inners * sizeof(Inner);
         REQUIRE(builder.own_bytes() - before == taken);
+        const NodeCount own = builder.own_count();
+        REQUIRE(builder.own_bytes() == own.leaves * sizeof(Leaf<int>) + own.inners * sizeof(Inner));
         REQUIRE(stock - count_stock(trees.pool) == taken);
         if (i % 50 == 49) trees.publish(builder);
     }

@@ -76,6 +76,33 @@ TEST_CASE("changes that are taken back leave the others where they can be found"
     REQUIRE(writer.try_commit().status() == cowindex::CommitStatus::unchanged);
 }
 
+TEST_CASE("an id that came back is found at its new place when it is erased again") {
+    Index index(10);
+    auto writer = index.writer();
+    SECTION("came back by an insertion") {
+        writer.erase(1);
+        writer.erase(2);
+        writer.insert(2, 20);
+        writer.revert(1); // the change of 2 moves
+    }
+    SECTION("came back by a revert") {
+        writer.edit(3) = 30;
+        writer.erase(2);
+        writer.revert(2);
+    }
+    writer.edit(4) = 40;
+    writer.edit(5) = 50;
+    writer.erase(2);
+    writer.insert(2, 21);
+    REQUIRE(test::validate(index) == "");
+    REQUIRE(writer[4] == 40);
+    REQUIRE(writer[5] == 50);
+    writer.commit();
+    REQUIRE(index.snapshot()[2] == 21);
+    REQUIRE(index.snapshot()[4] == 40);
+    REQUIRE(index.snapshot()[5] == 50);
+}
+
 TEST_CASE("replaying needs no more nodes than were reserved, in any order of ids") {
     std::mt19937_64 random(9);
     for (int round = 0; round < 60; ++round) {
@@ -123,6 +150,38 @@ TEST_CASE("a batch reserves exactly what ascending ids take in a replay") {
     REQUIRE(changes.replay_need(1).inners == 2);
     writer.insert(ShardId{1} << 20, 1);
     REQUIRE(changes.replay_need(1).leaves == 4);
+}
+
+TEST_CASE("changes are sorted by id, and found where they then are") {
+    Index index(200);
+    auto writer = index.writer();
+    for (const ShardId id : std::initializer_list<ShardId>{70, 1, 71, 2}) writer.edit(id) = 1;
+    writer.erase(72);
+    writer.erase(3);
+    auto& changes = TestAccess::batch(writer).changes;
+    changes.sort();
+    REQUIRE(changed(writer) == std::vector<ShardId>{1, 2, 3, 70, 71, 72});
+    REQUIRE(changes.replay_need(1).leaves == 4); // erasures are replayed apart
+    REQUIRE(test::validate(index) == "");
+    writer.revert(1);
+    writer.revert(72);
+    writer.insert(3, 9);
+    writer.revert(70);
+    REQUIRE(test::validate(index) == "");
+    writer.commit();
+    const auto snapshot = index.snapshot();
+    for (const ShardId id : std::initializer_list<ShardId>{1, 70, 72}) REQUIRE(snapshot[id] == 0);
+    for (const ShardId id : std::initializer_list<ShardId>{2, 71}) REQUIRE(snapshot[id] == 1);
+    REQUIRE(snapshot[3] == 9);
+}
+
+TEST_CASE("a revert forgets the requirement of its shard alone") {
+    Index index(10);
+    auto writer = index.writer();
+    writer.require(2);
+    writer.require(3);
+    writer.revert(2);
+    REQUIRE(TestAccess::batch(writer).changes.touched() == std::vector<ShardId>{3});
 }
 
 TEST_CASE("requirements are compared and reported with the changes") {
