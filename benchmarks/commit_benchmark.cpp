@@ -3,6 +3,7 @@
 //   cowindex          one writer that stays open
 //   cowindex_reader   the same while a reader's slot is in use, so that reclaiming needs barriers
 //   cowindex_update   through update(), which opens and closes its writer
+//   cowindex_assign   with a policy that assigns to retired shards
 //   vector            copying a vector of shared_ptr: the usual hand-written copy-on-write index
 //   deep_clone        copying all shards
 // Every candidate changes the same pseudo-random shards. Arguments: n, k.
@@ -65,6 +66,26 @@ struct CowCommitWithReader : CowCommit<Shard> {
 
     explicit CowCommitWithReader(std::size_t n) : CowCommit<Shard>(n) {}
     cowindex::Reader<Shard> reader = this->index.reader();
+};
+
+template <class Shard>
+struct Assigning : cowindex::DefaultPolicy<Shard> {
+    static void assign(Shard& retired, const Shard& shard) { retired = shard; }
+};
+
+template <class Shard>
+struct CowAssign {
+    static constexpr const char* name = "cowindex_assign";
+    static constexpr std::size_t warm_up = 10'000;
+    using Index = cowindex::CowIndex<Shard, Assigning<Shard>>;
+
+    explicit CowAssign(std::size_t n) : index(n), writer(index.writer()) {}
+    void commit(Random& random, std::size_t n, std::size_t k) {
+        for (std::size_t i = 0; i < k; ++i) writer.edit(random.below(n)).touch();
+        writer.commit();
+    }
+    Index index;
+    typename Index::Writer writer;
 };
 
 template <class Shard>
@@ -143,15 +164,18 @@ void run(benchmark::State& state, std::size_t n, std::size_t k) {
     for (auto _ : state) candidate.commit(random, n, k);
 }
 
+template <class Made>
+void add(const std::string& shard, std::size_t n, std::size_t k) {
+    const std::string name = std::string("commit/") + Made::name + "/" + shard +
+                             "/n:" + std::to_string(n) + "/k:" + std::to_string(k);
+    benchmark::RegisterBenchmark(name.c_str(), run<Made>, n, k);
+}
+
 template <template <class> class Candidate, std::size_t size>
 void add(std::size_t n, std::size_t k = 1) {
-    using Made = Candidate<Blob<size>>;
     // Copying everything needs room for two versions.
     if (!fits_into_memory(2 * n * (size + 64))) return;
-    const std::string name = std::string("commit/") + Made::name +
-                             "/bytes:" + std::to_string(size) + "/n:" + std::to_string(n) +
-                             "/k:" + std::to_string(k);
-    benchmark::RegisterBenchmark(name.c_str(), run<Made>, n, k);
+    add<Candidate<Blob<size>>>("bytes:" + std::to_string(size), n, k);
 }
 
 const bool added = [] {
@@ -176,6 +200,11 @@ const bool added = [] {
     for (const std::size_t n : {100UL, 10'000UL}) {
         add<Floor, 65536>(n);
         add<CowCommit, 65536>(n);
+    }
+    for (const std::size_t n : {1'000UL, 10'000UL}) {
+        add<Floor<Words>>("words", n, 1);
+        add<CowCommit<Words>>("words", n, 1);
+        add<CowAssign<Words>>("words", n, 1);
     }
     return true;
 }();

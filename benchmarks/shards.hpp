@@ -37,6 +37,15 @@ struct Strings {
     }
 };
 
+// Owns many small pieces of memory.
+struct Words {
+    std::uint64_t count = 0;
+    std::vector<std::string> words =
+        std::vector<std::string>(40, "longer than what a string keeps within itself");
+
+    void touch() { ++count; }
+};
+
 // xorshift64* (Vigna, 2014), reduced by multiplication.
 class Random {
   public:

@@ -39,6 +39,16 @@ enum class SyncPoint : std::uint8_t {
 
 /// Everything an index asks of its surroundings. Derive, hide what should differ, and pass the
 /// derived class as the second template argument. All members are static.
+///
+/// A policy may have a second way to copy besides `clone`,
+///
+///     static void assign(Shard& retired, const Shard& shard) { retired = shard; }
+///
+/// which makes a shard that no version needs any more equal to `shard`, so that the memory which it
+/// owns is used again. Each writer then keeps up to 32 retired shards of 256 KiB together
+/// (`MemoryStats::pooled_bytes`), whose destructors run later: not for shards that own more than
+/// memory. As `clone`, it may throw and use the index; `retired` must then still be good for
+/// another `assign`, and for its end.
 template <class Shard>
 struct DefaultPolicy {
     /// Rebound for every shard, tree node and version record; an instance goes into `Options`.

@@ -164,7 +164,7 @@ edit detail/lifetime.hpp 'if (survivors_.drop()) delete this;' 'static_cast<void
 demand_found
 
 plant budget_overlooks_readers 'budget'
-edit detail/budget.hpp 'return !registry_.is_pinned(record) && its_owner.get() == record &&' 'return its_owner.get() == record &&'
+edit detail/budget.hpp 'return !registry_.is_pinned(record) &&' 'return'
 demand_found
 
 plant budget_overlooks_writers 'budget'

@@ -156,6 +156,55 @@ class BoxPool {
     std::size_t count_ = 0;
 };
 
+// A writer's stock of retired shards that live on, to be assigned to instead of making new ones:
+// what they own, say a buffer, is used again. Used by one thread at a time.
+template <class Box, class Allocator>
+class SparePool {
+  public:
+    explicit SparePool(const Allocator& allocator) : allocator_(allocator) {}
+    SparePool(const SparePool&) = delete;
+    SparePool& operator=(const SparePool&) = delete;
+    ~SparePool() {
+        const FreeingShards freeing;
+        while (Box* box = take()) destroy_object(allocator_, box);
+    }
+
+    // Null when there is none.
+    [[nodiscard]] Box* take() noexcept {
+        Box* box = head_;
+        if (box == nullptr) return nullptr;
+        head_ = static_cast<Box*>(box->next);
+        --count_;
+        bytes_ -= box->bytes();
+        return box;
+    }
+
+    void give(Box* box) noexcept {
+        box->next = head_;
+        head_ = box;
+        ++count_;
+        bytes_ += box->bytes();
+    }
+
+    // As give(), unless as much is in stock as should be kept.
+    [[nodiscard]] bool give_if_room(Box* box) noexcept {
+        if (count_ >= max_count || bytes_ + box->bytes() > max_bytes) return false;
+        give(box);
+        return true;
+    }
+
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+  private:
+    static constexpr std::size_t max_count = 32;
+    static constexpr std::size_t max_bytes = std::size_t{256} << 10;
+
+    Allocator allocator_;
+    Box* head_ = nullptr;
+    std::size_t count_ = 0;
+    std::size_t bytes_ = 0; // as they were measured, what the shards own included
+};
+
 // How many nodes of each kind an operation needs.
 struct NodeCount {
     std::size_t leaves = 0;

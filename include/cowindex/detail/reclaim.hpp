@@ -104,7 +104,7 @@ void Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
             auto* box = static_cast<ShardBox<Shard>*>(object);
             if (reuse == nullptr) {
                 destroy_object(settings_.allocator, box);
-            } else {
+            } else if (!recycles<Shard, Policy> || !reuse->spares.give_if_room(box)) {
                 box->~ShardBox<Shard>();
                 reuse->boxes.give(box);
             }

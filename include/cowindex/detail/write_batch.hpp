@@ -37,6 +37,11 @@ class SampleTimer {
     std::uint64_t left_ = 0;
 };
 
+// Whether retired shards are assigned to instead of making new ones.
+template <class Shard, class Policy>
+inline constexpr bool recycles =
+    requires(Shard& retired, const Shard& shard) { Policy::assign(retired, shard); };
+
 template <class Shard, class Policy, class Record>
 class WriteBatch {
   public:
@@ -47,7 +52,7 @@ class WriteBatch {
 
     WriteBatch(const Allocator& allocator, CowMetrics& metrics, std::uint64_t time_every)
         : allocator_(allocator), metrics_(&metrics), time_every_(time_every), boxes(allocator),
-          pool(allocator) {}
+          spares(allocator), pool(allocator) {}
     ~WriteBatch() { clear_edits(); }
     WriteBatch(const WriteBatch&) = delete;
     WriteBatch& operator=(const WriteBatch&) = delete;
@@ -61,7 +66,7 @@ class WriteBatch {
         typename Builder::Path path;
         Box* box = present(id, path);
         if (box->birth == unborn) return box->shard;
-        Box* copy = make_box(builder.need(path), [&]() -> Shard { return clone(*box); });
+        Box* copy = make_copy(builder.need(path), *box);
         copy->set_bytes(box->bytes()); // until the commit measures it
         change_present(id, path, box, copy);
         return copy->shard;
@@ -236,24 +241,51 @@ class WriteBatch {
     // Lets other threads know how many bytes of nodes are in the tree and in the pool.
     void update_gauge() noexcept {
         own_nodes.set(builder.own_bytes());
-        pooled.set(pool.bytes() + boxes.bytes());
+        pooled.set(pool.bytes() + boxes.bytes() + spares.bytes());
     }
 
   private:
     // Makes a shard, and room for one change and for `nodes`. The shard comes last, so that what it
-    // is made from is untouched if memory runs out. On failure the pool is as it was, too.
+    // is made from is untouched if memory runs out. On failure the pools are as they were, too.
     template <class Make>
     [[nodiscard]] Box* make_box(NodeCount nodes, Make&& make) {
+        return make_in(
+            boxes, boxes.take(),
+            [&](Box* memory) {
+                return ::new (static_cast<void*>(memory)) Box(std::forward<Make>(make));
+            },
+            nodes);
+    }
+
+    // The same for a copy; into a retired shard where the policy knows how and there is one.
+    [[nodiscard]] Box* make_copy(NodeCount nodes, const Box& original) {
+        if constexpr (recycles<Shard, Policy>) {
+            if (Box* retired = spares.take(); retired != nullptr) {
+                const auto assign = [&](Box* box) {
+                    copy_shard(original, [&] { Policy::assign(box->shard, original.shard); });
+                    box->birth = unborn;
+                    return box;
+                };
+                return make_in(spares, retired, assign, nodes);
+            }
+        }
+        const auto clone = [&]() -> Shard {
+            return copy_shard(original, [&] { return Policy::clone(original.shard); });
+        };
+        return make_box(nodes, clone);
+    }
+
+    template <class From, class Make>
+    [[nodiscard]] Box* make_in(From& from, Box* place, Make&& make, NodeCount nodes) {
         const NodeCount stock = pool.stock();
-        Box* memory = boxes.take();
         Rollback rollback([&]() noexcept {
             pool.trim(stock);
-            boxes.give(memory);
+            from.give(place);
             update_gauge();
         });
         changes.reserve_one();
         pool.reserve(nodes);
-        Box* box = ::new (static_cast<void*>(memory)) Box(std::forward<Make>(make));
+        Box* box = make(place);
         rollback.done();
         return box;
     }
@@ -269,13 +301,15 @@ class WriteBatch {
         return box;
     }
 
-    [[nodiscard]] Shard clone(const Box& box) {
+    // Counts a copy, and times some.
+    template <class Copy>
+    decltype(auto) copy_shard(const Box& original, Copy&& copy) {
         clones.add_alone();
-        bytes_cloned.add_alone(box.bytes() - box_overhead<Shard>);
+        bytes_cloned.add_alone(original.bytes() - box_overhead<Shard>);
         if (!Policy::timing || !clone_timer_.due(time_every_)) [[likely]]
-            return Policy::clone(box.shard);
+            return copy();
         const CloneTime time(*metrics_);
-        return Policy::clone(box.shard);
+        return copy();
     }
 
     // Records how long its scope took.
@@ -329,6 +363,7 @@ class WriteBatch {
   public:
     Record* base = nullptr; // held through Record::writers
     BoxPool<Box, Allocator> boxes;
+    SparePool<Box, Allocator> spares;
     Pool pool; // before the builder, which gives its nodes back to it
     Builder builder{{}, pool};
     ChangeList<Shard> changes;
