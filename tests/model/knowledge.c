@@ -40,8 +40,10 @@ static int look(int way) {
 static struct Record* unused_record(void) { // the lock is held
     struct Record* record = &records[chain->version + 1];
 #ifdef REUSE
-    for (record = records; record == chain ||
-         atomic_load_explicit(&record->owners, LIBRARY_ORDER(ACQ)) != 0; ++record) {}
+    record = records;
+    while (record == chain ||
+           (!IS(227) && atomic_load_explicit(&record->owners, LIBRARY_ORDER(ACQ)) != 0))
+        ++record;
 #endif
     return record;
 }

@@ -16,7 +16,6 @@ not_modelled() {
     cat <<'LIST'
 publication.hpp 2 store relaxed: by the last user of an index, when no other thread is left
 publication.hpp 14 store relaxed: of a record that nobody else knows; tests/detail/publication_test.cpp
-publication.hpp 17 load relaxed: what this thread itself has stored last
 shared_cell.hpp 3 load acquire: std::atomic<std::shared_ptr>, whose inside is not ours
 shared_cell.hpp 4 exchange acq_rel: the same
 LIST

@@ -2,7 +2,9 @@
 // used again once its control block is out of use. The index is freed once, by whoever is last.
 // Headers: Core::drop_user, close and survivor_died, OwnerState, UserCount.
 #include "model.h"
+#ifndef RECORDS
 #define RECORDS 2
+#endif
 
 struct Record { int control; atomic_uchar end; };
 enum { released = 1, orphaned = 2 };
@@ -39,6 +41,7 @@ static void close_core(void) {
             drop(&survivors);
         }
     }
+    assert(core == 1); // what closing does after it has told the records
     if (drop(&survivors)) free_core();
 }
 static void* user(void* which) {
