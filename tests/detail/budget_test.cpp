@@ -467,3 +467,109 @@ TEST_CASE("a destructor's commit that does not fit is refused at once, others wa
     REQUIRE(PatientPolicy::waits == 0);
     REQUIRE(writer.modified_count() == 8);
 }
+
+TEST_CASE("above its limit an index may shrink, though somebody holds the version for a moment") {
+    struct Brief : Policy {
+        static std::function<void()>& at_wait() {
+            static std::function<void()> function;
+            return function;
+        }
+        static void sync_point(cowindex::SyncPoint where) noexcept {
+            if (where == cowindex::SyncPoint::room_wait && at_wait()) at_wait()();
+        }
+    };
+    cowindex::Options<Brief> options;
+    options.budget.hard_bytes = bytes_at_first() - 20000;
+    cowindex::CowIndex<Block, Brief> index(count, options);
+    auto held = std::make_optional(index.snapshot());
+    Brief::at_wait() = [&] { held.reset(); };
+    auto writer = index.writer();
+    writer.erase(1);
+    REQUIRE(writer.try_commit().status() == CommitStatus::committed);
+    Brief::at_wait() = nullptr;
+}
+
+TEST_CASE("nodes that a writer has emptied again are not counted") {
+    const auto insert = [](Index& index) {
+        index.update([](auto& writer) { writer.insert(1000, Block()); });
+    };
+    Index wide(count);
+    insert(wide);
+    MemoryBudget budget;
+    budget.hard_bytes = wide.memory_usage().live_bytes + 10000;
+    Index index = limited(budget);
+    insert(index);
+    auto writer = index.writer();
+    writer.edit(0).value = 1;
+    for (int i = 0; i < 100; ++i) {
+        writer.insert(500, Block());
+        writer.erase(500);
+    }
+    REQUIRE(writer.try_commit().status() == CommitStatus::committed);
+    const MemoryStats stats = index.memory_usage();
+    REQUIRE(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes <= budget.hard_bytes);
+}
+
+namespace {
+
+// One large shard in each leaf; the others are empty.
+using Bytes = std::vector<char>;
+Bytes large_in_each_leaf(ShardId id) { return Bytes(id % 64 == 0 ? 1000 : 0); }
+
+struct Prepared : cowindex::DefaultPolicy<Bytes> {
+    static inline std::function<void()> then;
+    static void sync_point(cowindex::SyncPoint where) noexcept {
+        if (where == cowindex::SyncPoint::commit_prepared && then) then();
+    }
+};
+
+} // namespace
+
+TEST_CASE("what was replayed ahead in vain does not hold the latest version") {
+    using BytesIndex = cowindex::CowIndex<Bytes, Prepared>;
+    const std::size_t live = BytesIndex(640, large_in_each_leaf).memory_usage().live_bytes;
+    std::size_t raced = 0;
+    for (std::size_t room = 0; room < 40000; room += 1000) {
+        cowindex::Options<Prepared> options;
+        options.budget.hard_bytes = live + room;
+        BytesIndex index(640, large_in_each_leaf, options);
+        auto late = index.writer();
+        for (ShardId i = 1; i < 40; ++i) late.insert(8192 * i, Bytes());
+        late.discard(); // with nodes in its pool
+        for (ShardId id = 0; id < 640; id += 64) late.edit(id)[0] = 1;
+        auto small = index.writer();
+        small.edit(20);
+        if (!small.try_commit()) continue;
+        auto other = index.writer();
+        const auto between = index.snapshot();
+        int commits = 0;
+        Prepared::then = [&] {
+            if (++commits != 2) return; // the second time the replay is done
+            for (ShardId id = 1; id < 640; id += 64) other.edit(id);
+            if (other.try_commit()) ++raced; // it stays open, based on the latest version
+        };
+        static_cast<void>(late.try_commit());
+        Prepared::then = nullptr;
+        const MemoryStats stats = index.memory_usage();
+        REQUIRE(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes <=
+                options.budget.hard_bytes);
+    }
+    REQUIRE(raced > 10);
+}
+
+TEST_CASE("an index above its limit does not grow by the records that weak_ptrs keep") {
+    cowindex::Options<cowindex::DefaultPolicy<Bytes>> options;
+    const std::size_t live = cowindex::CowIndex<Bytes>(64, Bytes(10000)).memory_usage().live_bytes;
+    options.budget.hard_bytes = live - 20000;
+    cowindex::CowIndex<Bytes> index(64, Bytes(10000), options);
+    std::vector<std::weak_ptr<const Bytes>> weak;
+    for (std::size_t size = 9999; size > 9000; --size) {
+        weak.push_back(index.snapshot().share(0));
+        auto writer = index.writer();
+        writer.replace(0, Bytes(size));
+        static_cast<void>(writer.try_commit());
+    }
+    const MemoryStats stats = index.memory_usage();
+    REQUIRE(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes < live + 2000);
+    index.erase(1); // what frees more may go through
+}

@@ -58,7 +58,9 @@ COWINDEX_COLD bool Core<Shard, Policy>::fits(Batch& batch, const typename Batch:
     const std::size_t hard = settings_.budget.hard_bytes;
     batch.counts_on_room = needed.at_most > hard;
     batch.refused_bytes = needed.after;
-    return needed.after <= hard || needed.after < chain_.total_bytes();
+    // Where weak_ptrs keep records for good, they may keep the next one as well.
+    const std::size_t kept = chain_.dropped_count() == 0 ? 0 : sizeof(Record);
+    return needed.after <= hard || needed.after + kept < chain_.total_bytes();
 }
 
 // Effect: makes good what a commit has counted on. After a refused one, gives way to threads that
@@ -76,8 +78,8 @@ COWINDEX_COLD bool Core<Shard, Policy>::tries_again(Batch& batch, CommitOutcome 
         const std::size_t held = chain_.dead_bytes() + chain_.garbage().bytes() +
                                  batch.replaced_bytes(batch.builder, nullptr) +
                                  (chain_.length() + chain_.dropped_count()) * sizeof(Record);
-        if (needed.at_most - std::min(needed.at_most, held) > settings_.budget.hard_bytes)
-            return false;
+        const std::size_t left = needed.at_most - std::min(needed.at_most, held);
+        if (left > settings_.budget.hard_bytes && left >= chain_.total_bytes()) return false;
     }
     Policy::sync_point(SyncPoint::room_wait);
     Policy::back_off(tries);
@@ -92,10 +94,10 @@ typename Core<Shard, Policy>::Needed Core<Shard, Policy>::needed_bytes(
     Needed needed{};
     needed.at_most =
         chain_.total_bytes() + batch.uncommitted.read() + built.own_bytes() + sizeof(Record);
+    const bool much = needed.at_most > settings_.budget.soft_bytes;
+    if (much) needed.at_most -= built.emptied_bytes();
     needed.after = needed.at_most;
-    const MemoryBudget& budget = settings_.budget;
-    if (needed.at_most > std::min(budget.soft_bytes, budget.hard_bytes))
-        needed.after -= std::min(needed.after, set_free_by(batch, built, holds));
+    if (much) needed.after -= std::min(needed.after, set_free_by(batch, built, holds));
     return needed;
 }
 

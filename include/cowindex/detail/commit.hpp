@@ -117,7 +117,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
         if (batch.pool.holds(batch.changes.replay_need(height))) {
             typename Batch::Builder built(latest->tree, batch.pool);
             batch.changes.replay(built);
-            return publish_if_fits(batch, built, ahead.has_value() ? 1 : 0, guard);
+            return publish_if_fits(batch, built, 0, guard);
         }
         guard.unlock();
         Policy::sync_point(SyncPoint::commit_retry);

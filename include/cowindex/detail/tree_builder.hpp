@@ -173,6 +173,15 @@ class TreeBuilder {
         return bytes;
     }
 
+    // Those of the own nodes that removals have emptied: publish() gives them back.
+    [[nodiscard]] std::size_t emptied_bytes() const noexcept {
+        std::size_t bytes = 0;
+        for (const Node* node = own_nodes_; node != nullptr;
+             node = static_cast<const Node*>(node->next))
+            if (node->used == 0) bytes += node->bytes();
+        return bytes;
+    }
+
     [[nodiscard]] std::size_t own_bytes() const noexcept { return own_bytes_; }
     [[nodiscard]] NodeCount own_count() const noexcept { return own_count_; }
 
