@@ -96,7 +96,18 @@ void measure(std::size_t shards) {
 }
 // [/size]
 
+// [assign]
+// Like the default, but copies into shards that no version needs any more.
+struct Recycling : cowindex::DefaultPolicy<std::vector<std::string>> {
+    using Shard = std::vector<std::string>;
+    static void assign(Shard& retired, const Shard& shard) { retired = shard; }
+};
+CowIndex<std::vector<std::string>, Recycling> names(64);
+// [/assign]
+
 void by_key() {
+    for (ShardId id = 0; id < names.size(); ++id)
+        names.edit(id, [](auto& shard) { shard.push_back("a name that needs memory of its own"); });
     measure(16);
     measure(1024);
     Users users(64);
