@@ -35,7 +35,7 @@ suite() {
     shift 4
     log=$build.log
     cmake -S "$root" -B "$build" -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_BUILD_TYPE=Debug \
-        -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g1 -fprofile-instr-generate -fcoverage-mapping" \
+        -DCMAKE_CXX_FLAGS_DEBUG="-O0 -g1 -fprofile-instr-generate -fcoverage-mapping" \
         -DCOWINDEX_BUILD_TESTS=ON -DCOWINDEX_BUILD_EXAMPLES=OFF "$@" >"$log"
     # shellcheck disable=SC2086
     cmake --build "$build" --parallel "${COWINDEX_JOBS:-2}" --target $targets >>"$log" 2>&1 || {
