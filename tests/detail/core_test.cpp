@@ -198,7 +198,7 @@ TEST_CASE("ids are handed out once, and none that is reserved, whoever else asks
             together.arrive_and_wait();
             ShardId last = 0;
             int met = 0;
-            for (int i = 0; i < 500'000 || (i < 20'000'000 && met < 20'000); ++i) {
+            for (int i = 0; i < 500'000 || (i < 3'000'000 && met < 20'000); ++i) {
                 const auto [id, alone] = step(last, i);
                 if (id != alone) ++met;
                 mine.in_order = mine.in_order && id > last;
