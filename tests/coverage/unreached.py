@@ -86,6 +86,7 @@ def main():
     lines = collections.defaultdict(dict)  # file -> line -> count
     outcomes = collections.defaultdict(dict)  # file -> (place, True or False) -> count
     left_out = collections.defaultdict(set)
+    constants = collections.defaultdict(set)
     sources = {}
     programs = 0
     for export in sys.argv[3:]:
@@ -110,6 +111,7 @@ def main():
                 place = tuple(branch[:4])
                 # Of a condition that the compiler knows, neither outcome is ever counted.
                 if branch[4] == branch[5] == 0 and count_at(file["segments"], starts, *place[:2]):
+                    constants[name].add(place)
                     continue
                 for outcome, count in ((True, branch[4]), (False, branch[5])):
                     seen[place, outcome] = seen.get((place, outcome), 0) + count
@@ -134,6 +136,10 @@ def main():
 
         left = []
         excused = 0
+        for place in constants[name]:
+            if not any(outcomes[name].get((place, outcome)) for outcome in (True, False)):
+                outcomes[name].pop((place, True), None)
+                outcomes[name].pop((place, False), None)
         for line in left_out[name]:
             lines[name].pop(line, None)
         for line, count in sorted(lines[name].items()):
@@ -146,7 +152,7 @@ def main():
             if count != 0 or lines[name].get(place[0]) == 0:
                 continue  # an outcome on a line that is not reached is said once
             condition = text_between(source, *place)
-            never = f"{str(outcome).lower()} of {condition}"
+            never = f"{str(outcome).lower()} of {condition}".strip()
             if known(place[0], never):
                 excused += 1
             else:

@@ -5,6 +5,7 @@
 #include <cowindex/detail/reclaim.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <functional>
 #include <latch>
@@ -181,34 +182,56 @@ TEST_CASE("a batch that is overtaken by the last version of all is refused and k
     REQUIRE(chain_length(index) == 1); // nothing is held any more
 }
 
-TEST_CASE("ids are handed out once, whoever asks and reserves meanwhile") {
+TEST_CASE("ids are handed out once, and none that is reserved, whoever else asks") {
     const Index index(1);
     auto& core = TestAccess::core(index);
-    constexpr int threads = 3;
-    std::latch together(threads);
-    std::vector<std::vector<ShardId>> ids(threads);
-    std::vector<char> reserved_again(threads, 0);
-    std::vector<std::thread> running;
-    for (std::size_t t = 0; t < threads; ++t)
-        running.emplace_back([&, t] {
+    struct Got {
+        ShardId sum = 0;
+        ShardId count = 0;
+        bool in_order = true;
+    };
+    // On a busy machine one thread could be done before the other begins: until they have met.
+    const auto in_two_threads = [](const auto& step) {
+        std::array<Got, 2> got;
+        std::latch together(2);
+        const auto run = [&](Got& mine) {
             together.arrive_and_wait();
-            for (int i = 0; i < 300'000; ++i) {
-                ids[t].push_back(core.next_id());
-                const ShardId reserved = ids[t].back() + 2;
-                core.reserve_id(reserved);
-                ids[t].push_back(core.next_id());
-                if (ids[t].back() <= reserved) reserved_again[t] = 1;
+            ShardId last = 0;
+            int met = 0;
+            for (int i = 0; i < 500'000 || (i < 3'000'000 && met < 20'000); ++i) {
+                const auto [id, alone] = step(last, i);
+                if (id != alone) ++met;
+                mine.in_order = mine.in_order && id > last;
+                mine.sum += id;
+                ++mine.count;
+                last = id;
             }
-        });
-    for (std::thread& thread : running) thread.join();
-    REQUIRE(reserved_again == std::vector<char>(threads, 0));
-    std::vector<ShardId> all;
-    for (const auto& some : ids) {
-        REQUIRE(std::is_sorted(some.begin(), some.end()));
-        all.insert(all.end(), some.begin(), some.end());
-    }
-    std::sort(all.begin(), all.end());
-    REQUIRE(std::adjacent_find(all.begin(), all.end()) == all.end());
+        };
+        std::thread other(run, std::ref(got[1]));
+        run(got[0]);
+        other.join();
+        REQUIRE((got[0].in_order && got[1].in_order));
+        return Got{got[0].sum + got[1].sum, got[0].count + got[1].count};
+    };
+
+    // What a step got, and what it would have got alone.
+    using Step = std::pair<ShardId, ShardId>;
+    const Got asked =
+        in_two_threads([&](ShardId last, int) { return Step(core.next_id(), last + 1); });
+    ShardId expected = 0;
+    for (ShardId id = 1; id <= asked.count; ++id) expected += id;
+    REQUIRE(asked.sum == expected); // each of them, once
+    REQUIRE(core.next_id() == asked.count + 1);
+
+    std::atomic<bool> handed_out{false};
+    static_cast<void>(in_two_threads([&](ShardId last, int i) {
+        const ShardId reserved = std::max(last, asked.count) + 1 + static_cast<ShardId>(i % 2) * 3;
+        core.reserve_id(reserved);
+        const ShardId id = core.next_id();
+        if (id <= reserved) handed_out = true;
+        return Step(id, reserved + 1);
+    }));
+    REQUIRE_FALSE(handed_out);
 }
 
 TEST_CASE("an index made where the kernel refuses the barrier does without") {

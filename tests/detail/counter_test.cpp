@@ -44,7 +44,7 @@ TEST_CASE("what one thread raises no other lowers") {
             std::uint64_t lower = 0;
             std::uint64_t own = 0;
             int met = 0; // on a busy machine one could be done before the other begins
-            for (std::uint64_t i = 0; i < 2'000'000 || (i < 50'000'000 && met < 20'000); ++i) {
+            for (std::uint64_t i = 0; i < 2'000'000 || (i < 10'000'000 && met < 20'000); ++i) {
                 // Both are always about to raise it, by different steps.
                 const std::uint64_t now = counter.read();
                 if (now != own) ++met;

@@ -1,6 +1,8 @@
 #include <cowindex/detail/initial_tree.hpp>
 
 #include <cstddef>
+#include <memory>
+#include <new>
 #include <stdexcept>
 #include <vector>
 
@@ -116,4 +118,56 @@ TEST_CASE("a shard that cannot be made or measured leaves nothing behind") {
         REQUIRE(Policy::Allocator::common().live_bytes == 0);
         Shard::unmeasurable = ~ShardId{0};
     }
+}
+
+namespace {
+
+// Has memory for so many objects.
+template <class T>
+struct ScarceAllocator {
+    using value_type = T;
+    ScarceAllocator() = default;
+    template <class U>
+    ScarceAllocator(const ScarceAllocator<U>&) noexcept {}
+    T* allocate(std::size_t n) {
+        if (ScarceAllocator<int>::left-- == 0) throw std::bad_alloc();
+        ++ScarceAllocator<int>::in_use;
+        return std::allocator<T>().allocate(n);
+    }
+    void deallocate(T* memory, std::size_t n) noexcept {
+        --ScarceAllocator<int>::in_use;
+        std::allocator<T>().deallocate(memory, n);
+    }
+    friend bool operator==(const ScarceAllocator&, const ScarceAllocator&) { return true; }
+    static inline int left = 0;
+    static inline int in_use = 0;
+};
+
+struct ScarcePolicy : cowindex::DefaultPolicy<Shard> {
+    using Allocator = ScarceAllocator<std::byte>;
+};
+
+} // namespace
+
+TEST_CASE("an initial tree whose memory runs out at any object leaves nothing behind") {
+    using Scarce = ScarceAllocator<int>;
+    constexpr ShardId count = 2 * leaf_width + 1; // three leaves below an inner node
+    constexpr int objects = static_cast<int>(count) + 4;
+    for (int enough_for = 0; enough_for < objects; ++enough_for) {
+        Scarce::left = enough_for;
+        {
+            InitialTree<Shard, ScarcePolicy> initial({}, 7);
+            REQUIRE_THROWS_AS(initial.fill(count, make), std::bad_alloc);
+            REQUIRE(Scarce::in_use == enough_for);
+        }
+        REQUIRE(Scarce::in_use == 0);
+        REQUIRE(alive == 0);
+    }
+    Scarce::left = objects;
+    {
+        InitialTree<Shard, ScarcePolicy> initial({}, 7);
+        initial.fill(count, make);
+        REQUIRE(Scarce::in_use == objects);
+    }
+    REQUIRE(Scarce::in_use == 0);
 }

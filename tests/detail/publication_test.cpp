@@ -374,7 +374,7 @@ struct SlowPolicy {
         if (point != SyncPoint::publish_between || !slow) return;
         looked = 0;
         between = true;
-        while (looked < looks) std::this_thread::yield();
+        while (looked < looks && slow) std::this_thread::yield();
     }
 };
 
@@ -388,6 +388,7 @@ TEST_CASE("a snapshot waits for a committer between its two stores, however long
         [&] { static_cast<void>(publication.publish(std::make_shared<const Value>(Value{2}))); });
     while (!SlowPolicy::between) std::this_thread::yield();
     const auto owner = publication.load();
+    SlowPolicy::slow = false;
     committer.join();
     REQUIRE(owner->number == 2);
     REQUIRE(SlowPolicy::looked >= SlowPolicy::looks);

@@ -1,10 +1,13 @@
 #include <cowindex/detail/tickets.hpp>
 
 #include <algorithm>
+#include <latch>
 #include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <cowindex/cowindex.hpp>
 
 #include "support/catch.hpp"
 
@@ -42,7 +45,7 @@ struct TicketPolicy {
     static inline std::vector<int> as_after;
 };
 
-struct Change {
+struct Edit {
     ShardId id;
 };
 using Line = TicketLine<TicketPolicy>;
@@ -59,7 +62,7 @@ struct Fixture {
         TicketPolicy::on_wait = nullptr;
     }
     // Whether a commit of these shards waits; whoever waits sees the ticket leave at once.
-    bool waits(std::vector<Change> changes, const Ticket* mine, Ticket& leaving) {
+    bool waits(std::vector<Edit> changes, const Ticket* mine, Ticket& leaving) {
         TicketPolicy::waits = 0;
         in_line = &leaving;
         TicketPolicy::on_wait = [] { line->leave(*in_line, *lock_of_line); };
@@ -69,7 +72,7 @@ struct Fixture {
     }
 
     // A thread does not wait for its own tickets, so another one commits.
-    void give_way(const std::vector<Change>& changes, const Ticket* mine) {
+    void give_way(const std::vector<Edit>& changes, const Ticket* mine) {
         std::thread([&] { tickets.give_way(changes, mine, lock); }).join();
     }
 
@@ -82,18 +85,18 @@ struct Fixture {
 TEST_CASE("a ticket touches its own shards, or every shard") {
     Ticket ticket;
     ticket.shards = {2, 5, 9};
-    REQUIRE(ticket.touches(std::vector<Change>{{1}, {5}}));
-    REQUIRE_FALSE(ticket.touches(std::vector<Change>{{1}, {6}}));
-    REQUIRE_FALSE(ticket.touches(std::vector<Change>{}));
+    REQUIRE(ticket.touches(std::vector<Edit>{{1}, {5}}));
+    REQUIRE_FALSE(ticket.touches(std::vector<Edit>{{1}, {6}}));
+    REQUIRE_FALSE(ticket.touches(std::vector<Edit>{}));
     ticket.every_shard = true;
-    REQUIRE(ticket.touches(std::vector<Change>{{1}}));
+    REQUIRE(ticket.touches(std::vector<Edit>{{1}}));
 }
 
 TEST_CASE("where nobody stands, or stands any more, nobody waits or takes the lock") {
     Fixture f;
     const auto passes = [&] {
         CountedMutex::taken = 0;
-        f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock);
+        f.tickets.give_way(std::vector<Edit>{{1}}, nullptr, f.lock);
         return TicketPolicy::waits == 0 && CountedMutex::taken == 0;
     };
     REQUIRE(passes());
@@ -177,7 +180,7 @@ TEST_CASE("a thread does not wait for its own ticket") {
     Fixture f;
     Ticket ticket;
     f.tickets.stand(ticket, {1}, false, f.lock);
-    f.tickets.give_way(std::vector<Change>{{1}}, nullptr, f.lock);
+    f.tickets.give_way(std::vector<Edit>{{1}}, nullptr, f.lock);
     REQUIRE(TicketPolicy::waits == 0);
     f.tickets.leave(ticket, f.lock);
 }
@@ -213,6 +216,56 @@ TEST_CASE("the line is changed and looked at under the lock") {
         return CountedMutex::taken;
     };
     REQUIRE(locks([&] { f.tickets.stand(ticket, {1}, false, f.lock); }) == 1);
-    REQUIRE(locks([&] { f.tickets.give_way(std::vector<Change>{{2}}, nullptr, f.lock); }) == 1);
+    REQUIRE(locks([&] { f.tickets.give_way(std::vector<Edit>{{2}}, nullptr, f.lock); }) == 1);
     REQUIRE(locks([&] { f.tickets.leave(ticket, f.lock); }) == 1);
+}
+
+namespace {
+
+struct BackOffPolicy : cowindex::DefaultPolicy<int> {
+    static inline thread_local int back_offs = 0;
+    static void back_off(int) noexcept { ++back_offs; }
+};
+using BackOffIndex = cowindex::CowIndex<int, BackOffPolicy>;
+
+// An update of one shard that loses so often, against commits of its own thread. Calls
+// `before_last()` in the last run that loses. Returns how often it has backed off.
+template <class Fn>
+int lose(BackOffIndex& index, ShardId id, int times, Fn&& before_last) {
+    BackOffPolicy::back_offs = 0;
+    int runs = 0;
+    index.update([&](BackOffIndex::Writer& writer) {
+        writer.edit(id) += 1;
+        if (++runs > times) return;
+        if (runs == times) before_last();
+        auto rival = index.writer();
+        rival.edit(id) += 100;
+        rival.commit();
+    });
+    return BackOffPolicy::back_offs;
+}
+
+} // namespace
+
+TEST_CASE("an update that keeps losing backs off, unless it is the first in line") {
+    constexpr int free_tries = TicketLine<BackOffPolicy>::free_tries;
+    constexpr int times = free_tries + 4;
+    BackOffIndex index(2);
+    std::latch second_may(1);
+    std::latch second_done(1);
+    int second = 0;
+    std::thread other([&] {
+        second_may.wait();
+        second = lose(index, 1, times, [] {});
+        second_done.count_down();
+    });
+    const int first = lose(index, 0, times, [&] { // it stands in line since some tries
+        second_may.count_down();
+        second_done.wait();
+    });
+    other.join();
+    REQUIRE(first == free_tries - 1);
+    REQUIRE(second == times);
+    REQUIRE(index.snapshot()[0] == times * 100 + 1);
+    REQUIRE(index.snapshot()[1] == times * 100 + 1);
 }
