@@ -276,6 +276,28 @@ TEST_CASE("what is held is exactly what held versions reach, whatever the order 
     }
 }
 
+TEST_CASE("a version that was still the latest when the slots were read is not sorted") {
+    FakeCore core;
+    Chain chain;
+    std::vector<std::unique_ptr<Record>> records;
+    Owner owner;
+    DeadList nothing;
+    for (Version version = 1; version <= 3; ++version) {
+        records.push_back(std::make_unique<Record>(core));
+        records.back()->version = version;
+        chain.append(records.back().get(), nothing, {});
+        if (version > 1) chain.supersede(std::move(owner), false, 0, nothing);
+        owner = make_owner(*records.back());
+    }
+    REQUIRE(chain.superseded_count() == 2);
+    chain.sort_superseded(2, [](const Record*) { return false; });
+    REQUIRE(chain.superseded_count() == 1); // the barrier may have come before its last pin
+    REQUIRE(chain.cleared_count() == 1);
+    chain.sort_superseded(3, [](const Record*) { return true; });
+    REQUIRE(chain.superseded_count() == 0);
+    REQUIRE(chain.pinned_count() == 1);
+}
+
 TEST_CASE("a version that a weak_ptr locked again is not dropped") {
     History history(1);
     history.drop_at_once = false;
