@@ -446,6 +446,18 @@ TEST_CASE("the last version ends the history for a writer on an older base, too"
     REQUIRE(index.version() == last_version);
     REQUIRE_THROWS_AS(behind.commit(), std::overflow_error);
     REQUIRE(index.version() == last_version);
+    // It may also come while a large batch is replayed.
+    options.first_version = last_version - 2;
+    Index other(100, options);
+    auto large = other.writer();
+    for (ShardId id = 0; id < 50; ++id) large.edit(id) = 1;
+    const auto edit = [&] { other.edit(99, [](int& value) { ++value; }); };
+    edit();
+    HookPolicy::at(SyncPoint::commit_prepared,
+                   [&] { HookPolicy::at(SyncPoint::commit_prepared, edit); });
+    REQUIRE_THROWS_AS(large.commit(), std::overflow_error);
+    REQUIRE_FALSE(HookPolicy::what);
+    REQUIRE(other.version() == last_version);
     options.first_version = last_version;
     REQUIRE(Index(3, options).version() == last_version);
     options.first_version = unborn;

@@ -202,6 +202,30 @@ TEST_CASE("requirements are compared and reported with the changes") {
             std::vector<ShardId>{1, 2});
 }
 
+namespace {
+
+struct Failing {
+    static inline bool fails = false;
+    Failing() = default;
+    Failing(const Failing&) {
+        if (fails) throw std::runtime_error("no");
+    }
+};
+
+} // namespace
+
+TEST_CASE("a shard that cannot be made leaves the pool of nodes as it was") {
+    cowindex::CowIndex<Failing> index(1);
+    auto writer = index.writer();
+    const auto& pool = TestAccess::batch(writer).pool;
+    const auto before = pool.bytes();
+    Failing::fails = true;
+    REQUIRE_THROWS_AS(writer.edit(0), std::runtime_error);
+    Failing::fails = false;
+    REQUIRE(pool.bytes() == before);
+    REQUIRE_FALSE(writer.has_changes());
+}
+
 TEST_CASE("iterators are forward iterators, and items a forward range") {
     using Iterator = Index::Snapshot::iterator;
     STATIC_REQUIRE(std::forward_iterator<Iterator>);

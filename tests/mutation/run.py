@@ -244,11 +244,12 @@ class Program:
     sources: list
     runs: list  # of arguments
     catch: bool = True
+    options: tuple = ()
 
     def command(self, work, include, output):
         parts = ["-include", work / "common/first.hpp", work / "common/main.o"] if self.catch else \
             ["-include", HERE / "switch.hpp"]
-        return ["g++", *FLAGS, "-I", include, "-I", work / "common", "-I", ROOT / "tests", *parts,
+        return ["g++", *FLAGS, *self.options, "-I", include, "-I", work / "common", "-I", ROOT / "tests", *parts,
                 *(ROOT / "tests" / source for source in self.sources), "-o", output]
 
 
@@ -259,8 +260,10 @@ def all_programs():
             "fault_injection_test": "after any failure everything is as before*"}
     # What asks for more than one program or a tracer, or for a chance meeting of threads, is left out.
     left_out = {"shared_libraries_test", "cache_line_writes_test", "race_test", "history_test"}
-    programs = [Program("fuzz", ["fuzz/replay.cpp", "fuzz/index_fuzz.cpp"],
-                        [[ROOT / "tests/fuzz/corpus"], ["--random", "1500"]], catch=False),
+    histories = [[ROOT / "tests/fuzz/corpus"], ["--random", "1500"]]
+    sources = ["fuzz/replay.cpp", "fuzz/index_fuzz.cpp"]
+    programs = [Program("fuzz", sources, histories, catch=False),
+                Program("fuzz_portable", sources, histories, False, ("-DCOWINDEX_PORTABLE_PINS",)),
                 Program("scheduler_test", ["concurrency/scheduler_test.cpp"], [["--abort"]])]
     for folder in (".", "detail"):
         for source in sorted((ROOT / "tests" / folder).glob("*_test.cpp")):
