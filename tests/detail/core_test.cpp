@@ -370,6 +370,28 @@ TEST_CASE("an update that stood in line leaves it, also where its writer was mov
     REQUIRE(test::validate(index) == "");
 }
 
+TEST_CASE("replace() and assign() win over whoever commits first, and say how often they lost") {
+    Index index(3);
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        auto other = index.writer();
+        other.edit(1) = 5;
+        other.commit();
+    });
+    index.replace(1, 6);
+    REQUIRE(index.snapshot()[1] == 6);
+    REQUIRE(index.metrics().retries == 1);
+
+    ShardId added = 0;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] { added = index.append(7); });
+    std::vector<int> shards{1, 2, 3};
+    index.assign(std::move(shards));
+    REQUIRE(added == 3);
+    REQUIRE(shards.empty());
+    const auto snapshot = index.snapshot();
+    REQUIRE(std::vector<int>(snapshot.begin(), snapshot.end()) == std::vector<int>{1, 2, 3});
+    REQUIRE(index.metrics().retries == 2);
+}
+
 TEST_CASE("a reader gives its slot back") {
     Index index(3);
     auto& registry = TestAccess::registry(TestAccess::core(index));

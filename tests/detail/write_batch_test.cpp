@@ -175,6 +175,28 @@ TEST_CASE("changes are sorted by id, and found where they then are") {
     REQUIRE(snapshot[3] == 9);
 }
 
+TEST_CASE("changes that are placed on another version are found where they then are") {
+    Index index(10);
+    auto writer = index.writer();
+    writer.erase(1);
+    for (const ShardId id : std::initializer_list<ShardId>{2, 3, 4}) writer.edit(id) = 1;
+    const auto latest = index.snapshot();
+    TestAccess::batch(writer).retarget(TestAccess::tree(latest)); // the erasure is forgotten
+    REQUIRE(changed(writer) == std::vector<ShardId>{2, 3, 4});
+    REQUIRE(test::validate(index) == "");
+    writer.revert(3);
+    REQUIRE(changed(writer) == std::vector<ShardId>{2, 4});
+    writer.erase(1);
+    writer.insert(1, 9);
+    REQUIRE(writer[1] == 9);
+    REQUIRE(writer[2] == 1);
+    REQUIRE(test::validate(index) == "");
+    writer.commit();
+    const auto snapshot = index.snapshot();
+    REQUIRE(std::vector<int>(snapshot.begin(), snapshot.end()) ==
+            std::vector<int>{0, 9, 1, 0, 1, 0, 0, 0, 0, 0});
+}
+
 TEST_CASE("a revert forgets the requirement of its shard alone") {
     Index index(10);
     auto writer = index.writer();
