@@ -1,5 +1,6 @@
 // Bad use gets an answer that names the culprit and the remedy.
 
+#include <chrono>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -106,6 +107,15 @@ TEST_CASE("a moved-from writer says what it is, whatever is asked of it") {
     other.edit(0) = 1;
     writer = std::move(other);
     REQUIRE(writer.commit() == 1);
+}
+
+TEST_CASE("a moved-from reader says what it is") {
+    Index index(3);
+    auto reader = index.reader();
+    const auto other = std::move(reader);
+    REQUIRE_THROWS_WITH(reader.pin(), test::contains_text("Reader"));
+    REQUIRE_THROWS_WITH(reader.wait_for_newer(0, std::chrono::seconds(0)),
+                        test::contains_text("Reader"));
 }
 
 TEST_CASE("a moved-from handle says what it is") {

@@ -240,6 +240,19 @@ TEST_CASE("durations are sampled, the first one included") {
     REQUIRE_THROWS_AS(cowindex::CowIndex<int>(10, 0, options), std::invalid_argument);
 }
 
+TEST_CASE("of many commits and clones of a writer, one in so many is timed") {
+    cowindex::Options<cowindex::DefaultPolicy<int>> options;
+    options.time_every = 4;
+    cowindex::CowIndex<int> index(10, 0, options);
+    auto writer = index.writer();
+    for (int i = 0; i < 9; ++i) { // the first, the fifth and the ninth
+        writer.edit(1) = i;
+        writer.commit();
+    }
+    REQUIRE(index.metrics().commit_time_samples == 3);
+    REQUIRE(index.metrics().clone_time_samples == 3);
+}
+
 TEST_CASE("a policy turns timing off, and only that") {
     cowindex::Options<Untimed> options;
     options.time_every = 1;

@@ -39,11 +39,34 @@ TEST_CASE("a conflict is a runtime_error that can be copied without throwing") {
 TEST_CASE("a conflict names the shards, but not endlessly many, and the remedies") {
     REQUIRE_THAT(message_of_conflict(1), test::contains_text("changed shard 10 "));
     REQUIRE_THAT(message_of_conflict(3), test::contains_text("changed shards 10, 11, 12 "));
-    REQUIRE_THAT(message_of_conflict(8), test::contains_text("16, 17 "));
+    REQUIRE_THAT(message_of_conflict(8), test::contains_text("16, 17 since"));
     REQUIRE_THAT(message_of_conflict(20), test::contains_text("17 and 12 more"));
     for (const char* remedy : {"discard()", "revert()", "rebase()", "update()"})
         REQUIRE_THAT(message_of_conflict(2), test::contains_text(remedy));
     REQUIRE_FALSE(message_of_conflict(0).empty());
+}
+
+TEST_CASE("a refusal for the budget names the oldest version held, and the remedies") {
+    const auto message = [](const cowindex::PinInfo* oldest) -> std::string {
+        try {
+            cowindex::detail::throw_over_budget(1000, 1200, 300, oldest);
+        } catch (const cowindex::MemoryBudgetError& error) {
+            return error.what();
+        }
+    };
+    REQUIRE_THAT(message(nullptr), test::contains_text("1000") && test::contains_text("1200") &&
+                                       test::contains_text("300") &&
+                                       test::contains_text("; let go of old versions"));
+    cowindex::PinInfo oldest;
+    oldest.version = 77;
+    oldest.holders = 5;
+    oldest.labels = {"a", "b", "c", "d"};
+    oldest.retained_bytes = 250;
+    REQUIRE_THAT(message(&oldest),
+                 test::contains_text("version 77, by 5 holder(s) 'a', 'b', 'c' for 0 ms, alone "
+                                     "holds 250; let go"));
+    oldest.labels = {"one"};
+    REQUIRE_THAT(message(&oldest), test::contains_text("holder(s) 'one' for"));
 }
 
 TEST_CASE("messages name the culprit and the remedy") {

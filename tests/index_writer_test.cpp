@@ -34,6 +34,7 @@ TEST_CASE("a writer shows its own edits, the index does not until the commit") {
     REQUIRE(std::vector<std::string>(writer.begin(), writer.end()) ==
             std::vector<std::string>{"ab", "c", "ddd", "e", "f"});
     REQUIRE(writer.modified_count() == 5);
+    REQUIRE(writer.has_changes());
     REQUIRE(index.size() == 3);
     REQUIRE(index.snapshot()[0] == "a");
     REQUIRE(writer.commit() == 1);

@@ -19,6 +19,14 @@ struct Reporting {
     std::vector<int> values; // not looked at: the shard speaks for itself
 };
 
+// A container whose elements are where it is told.
+struct Window {
+    using value_type = char;
+    const char* data() const { return reinterpret_cast<const char*>(this) + offset; }
+    std::size_t capacity() const { return 100; }
+    std::size_t offset;
+};
+
 template <class Policy, class Shard>
 concept Clones = requires(const Shard& shard) { Policy::clone(shard); };
 
@@ -41,6 +49,15 @@ TEST_CASE("a short string is inside itself, a long one is not") {
     REQUIRE(DefaultPolicy<std::string>::bytes(small) == sizeof(std::string));
     const std::string large(1000, 'a');
     REQUIRE(DefaultPolicy<std::string>::bytes(large) == sizeof(std::string) + large.capacity());
+}
+
+TEST_CASE("elements are inside a shard from its first byte to its last") {
+    const auto bytes = [](std::size_t offset) {
+        return DefaultPolicy<Window>::bytes(Window{offset});
+    };
+    REQUIRE(bytes(0) == sizeof(Window));
+    REQUIRE(bytes(sizeof(Window) - 1) == sizeof(Window));
+    REQUIRE(bytes(sizeof(Window)) == sizeof(Window) + 100);
 }
 
 TEST_CASE("cloning is copying, where that is possible") {

@@ -183,6 +183,13 @@ TEST_CASE("a label that the format does not allow is named, and nothing is writt
                         test::contains_text("'my-index'"));
     for (const char* name : {"_a1", "azAZ_09", "Zone"})
         REQUIRE_FALSE(page_of(CowMetrics::Values(), {{name, "x"}}).empty());
+    REQUIRE_FALSE(page_of(CowMetrics::Values(), {{"_a1", "x"}}).empty());
+    // The first and last of each kind of character, and their neighbours.
+    for (const char c : std::string("azAZ09_"))
+        REQUIRE_FALSE(page_of(CowMetrics::Values(), {{std::string("n") + c, "x"}}).empty());
+    for (const char c : std::string("`{@[/:^"))
+        REQUIRE_THROWS_AS(page_of(CowMetrics::Values(), {{std::string("n") + c, "x"}}),
+                          std::invalid_argument);
 }
 
 TEST_CASE("several indexes share one description of each metric") {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <support/catch.hpp>
+#include <support/validate.hpp>
 
 #include <cowindex/cowindex.hpp>
 #include <cowindex/detail/clock.hpp>
@@ -105,6 +106,20 @@ TEST_CASE("a timeout that ends after all time is none") {
     const auto now = Clock::now();
     REQUIRE(deadline_after(1h) >= now + 1h);
     REQUIRE(deadline_after(1h) <= Clock::now() + 1h);
+}
+
+TEST_CASE("who waits is known as long as it waits") {
+    Index index(1);
+    auto& core = test::TestAccess::core(index);
+    REQUIRE(index.wait_for_version(0, 0s));
+    REQUIRE(test::TestAccess::waiters(core) == 0);
+    REQUIRE_FALSE(index.wait_for_version(1, 1ms));
+    REQUIRE(test::TestAccess::waiters(core) == 0);
+    std::thread waiting([&] { static_cast<void>(index.wait_for_version(1, 1h)); });
+    while (test::TestAccess::waiters(core) == 0) std::this_thread::yield();
+    index.replace(0, Shard(1));
+    waiting.join();
+    REQUIRE(test::TestAccess::waiters(core) == 0);
 }
 
 TEST_CASE("no wake is missed") {

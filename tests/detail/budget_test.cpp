@@ -28,6 +28,8 @@ struct Block {
 
 struct Policy : cowindex::DefaultPolicy<Block> {
     using Allocator = test::CountingAllocator<std::byte>;
+    static void back_off(int) noexcept { ++backed_off; }
+    static inline int backed_off = 0;
 };
 using Index = cowindex::CowIndex<Block, Policy>;
 
@@ -84,6 +86,116 @@ TEST_CASE("a commit above the hard limit is refused, until a reader lets go") {
     REQUIRE(writer.commit() == committed + 1);
     REQUIRE(index.snapshot()[committed].value == 1);
     REQUIRE(test::validate(index) == "");
+}
+
+namespace {
+
+// The smallest bound, up to `most`, for which `fits` says so.
+template <class Fits>
+std::size_t smallest(std::size_t most, Fits&& fits) {
+    std::size_t least = bytes_at_first() / 2;
+    while (least < most) {
+        const std::size_t middle = least + (most - least) / 2;
+        if (fits(middle))
+            most = middle;
+        else
+            least = middle + 1;
+    }
+    return least;
+}
+
+std::size_t bytes_of(const MemoryStats& stats) {
+    return stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes;
+}
+
+} // namespace
+
+TEST_CASE("the limits are met to the byte") {
+    for (const bool held : {false, true}) {
+        // What an index of that budget holds after a commit; nothing where it is refused.
+        const auto bytes_after = [held](MemoryBudget budget) -> std::optional<std::size_t> {
+            Index index = limited(std::move(budget));
+            const auto snapshot = held ? index.snapshot() : Index::Snapshot();
+            auto writer = index.writer();
+            writer.edit(0).value = 1;
+            writer.edit(63).value = 1;
+            if (!writer.try_commit()) return std::nullopt;
+            return bytes_of(index.memory_usage());
+        };
+        const std::size_t bytes = *bytes_after({});
+        REQUIRE((bytes > bytes_at_first() + 2000) == held);
+        REQUIRE(smallest(2 * bytes, [&](std::size_t hard) {
+                    MemoryBudget budget;
+                    budget.hard_bytes = hard;
+                    return bytes_after(budget).has_value();
+                }) == bytes);
+        REQUIRE(smallest(2 * bytes, [&](std::size_t soft) {
+                    bool called = false;
+                    MemoryBudget budget;
+                    budget.soft_bytes = soft;
+                    budget.on_pressure = [&](const MemoryStats&) { called = true; };
+                    bytes_after(budget);
+                    return !called;
+                }) == bytes);
+    }
+}
+
+TEST_CASE("a commit gives way to others only where it would fit without them") {
+    // How often a commit, which is refused for a snapshot, has given way.
+    const auto times = [](std::size_t hard) {
+        MemoryBudget budget;
+        budget.hard_bytes = hard;
+        Index index = limited(budget);
+        const auto held = index.snapshot();
+        auto writer = index.writer();
+        writer.append(Block());
+        Policy::backed_off = 0;
+        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        return Policy::backed_off;
+    };
+    Index larger(count);
+    larger.append(Block());
+    const std::size_t alone = bytes_of(larger.memory_usage());
+    REQUIRE(times(alone) > 0);
+    REQUIRE(times(alone) < 100);
+    REQUIRE(times(alone - 1) == 0);
+}
+
+TEST_CASE("past the soft limit all that nobody holds is freed before anybody is called") {
+    MemoryBudget budget;
+    budget.soft_bytes = bytes_at_first() + 20000;
+    int calls = 0;
+    budget.on_pressure = [&](const MemoryStats&) { ++calls; };
+    Index index = limited(budget);
+    auto reader = index.reader();
+    std::optional<Index::View> view(reader.pin());
+    for (ShardId id = 0; id < 12; ++id) index.edit(id, [](Block& block) { block.value = 1; });
+    view.reset();
+    index.update([](auto& writer) {
+        for (int i = 0; i < 10; ++i) writer.append(Block());
+    });
+    REQUIRE(calls == 0);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("what the callback lets go of makes room at once") {
+    MemoryBudget budget;
+    budget.soft_bytes = bytes_at_first() + 20000;
+    budget.hard_bytes = budget.soft_bytes + 2000;
+    std::optional<Index::Snapshot> held;
+    budget.on_pressure = [&](const MemoryStats&) { held.reset(); };
+    Index index = limited(budget);
+    held.emplace(index.snapshot());
+    index.update([](auto& writer) {
+        for (ShardId id = 0; id < 12; ++id) writer.edit(id).value = 1;
+    });
+    REQUIRE(held.has_value());
+    Policy::backed_off = 0;
+    index.update([](auto& writer) {
+        for (int i = 0; i < 10; ++i) writer.append(Block());
+    });
+    REQUIRE_FALSE(held.has_value());
+    REQUIRE(Policy::backed_off == 0);
 }
 
 TEST_CASE("without readers a full index can still be changed, and cannot grow") {
@@ -262,6 +374,31 @@ TEST_CASE("a commit is refused for what others hold, not for what it sets free i
     }
 }
 
+TEST_CASE("a writer's own base makes room for what it adds, where nobody else holds it") {
+    enum class Holder { nobody, snapshot, writer };
+    for (const Holder holder : {Holder::nobody, Holder::snapshot, Holder::writer}) {
+        MemoryBudget budget;
+        budget.hard_bytes = bytes_at_first() + 3000; // for the new shard and its nodes, no more
+        Index index = limited(budget);
+        auto writer = index.writer();
+        writer.append(Block());
+        auto snapshot = holder == Holder::snapshot ? index.snapshot() : Index::Snapshot();
+        std::optional<Index::Writer> other;
+        if (holder == Holder::writer) other.emplace(index.writer());
+        index.edit(2, [](Block& block) { block.value = 1; });
+        REQUIRE(writer.base_version() == 0);
+        if (holder != Holder::nobody) {
+            REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+            snapshot = {};
+            other.reset();
+        }
+        REQUIRE(writer.commit() == 2);
+        const MemoryStats after = index.memory_usage();
+        REQUIRE(after.live_bytes + after.reclaimable_bytes <= budget.hard_bytes);
+        REQUIRE(test::validate(index) == "");
+    }
+}
+
 TEST_CASE("a refused commit leaves a writer on an older base as it was") {
     MemoryBudget budget;
     budget.hard_bytes = bytes_at_first() + 12000;
@@ -323,6 +460,39 @@ TEST_CASE("commits past the soft limit inside destructors do not nest") {
     Restless::index = nullptr;
     REQUIRE(Restless::deepest <= 2);
     REQUIRE(test::validate(index) == "");
+}
+
+namespace {
+
+// Calls what it is told when it is destroyed.
+struct Talkative {
+    static inline void (*tell)() = nullptr;
+    ~Talkative() {
+        if (tell != nullptr) std::exchange(tell, nullptr)();
+    }
+};
+
+} // namespace
+
+TEST_CASE("a commit inside a destructor does not count on what it replaces: nothing is freed") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() + 1500; // not for a shard and its path
+    Index index = limited(budget);
+    static Index* full = nullptr;
+    static CommitStatus status = CommitStatus::committed;
+    full = &index;
+    {
+        const cowindex::CowIndex<Talkative> other(1);
+        Talkative::tell = [] {
+            auto writer = full->writer();
+            writer.edit(0).value = 1;
+            status = writer.try_commit().status();
+        };
+    }
+    REQUIRE(Talkative::tell == nullptr);
+    REQUIRE(status == CommitStatus::over_budget);
+    index.edit(0, [](Block& block) { block.value = 1; });
+    REQUIRE(index.version() == 1);
 }
 
 TEST_CASE("budgets that make no sense are refused") {

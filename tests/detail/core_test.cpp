@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <latch>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -25,6 +27,8 @@
 
 using cowindex::ShardId;
 using cowindex::SyncPoint;
+using cowindex::detail::last_version;
+using cowindex::detail::unborn;
 using test::TestAccess;
 
 namespace {
@@ -528,3 +532,195 @@ TEST_CASE("an index ends once, by whoever is the last") {
     REQUIRE(account.live_bytes == 0);
     HookPolicy::what = nullptr;
 }
+
+TEST_CASE("an update that stood in line leaves it, also where its writer was moved away") {
+    Index index(3);
+    std::optional<Index::Writer> kept;
+    const bool moves = GENERATE(false, true);
+    int runs = 0;
+    const auto lose = [&](Index::Writer& writer) {
+        writer.edit(0) = 1;
+        if (++runs < 20) {
+            auto other = index.writer();
+            other.edit(0) = runs;
+            other.commit();
+        } else if (moves) {
+            kept.emplace(std::move(writer));
+        }
+    };
+    if (moves)
+        REQUIRE_THROWS_AS(index.update(lose), std::logic_error);
+    else
+        index.update(lose);
+    REQUIRE(runs == 20);
+    bool waited = false;
+    HookPolicy::at(SyncPoint::ticket_wait, [&] { waited = true; });
+    std::thread([&] { index.edit(0, [](int& value) { value = 7; }); }).join();
+    HookPolicy::what = nullptr;
+    REQUIRE_FALSE(waited);
+    kept.reset();
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("replace() and assign() win over whoever commits first, and say how often they lost") {
+    Index index(3);
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        auto other = index.writer();
+        other.edit(1) = 5;
+        other.commit();
+    });
+    index.replace(1, 6);
+    REQUIRE(index.snapshot()[1] == 6);
+    REQUIRE(index.metrics().retries == 1);
+
+    ShardId added = 0;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] { added = index.append(7); });
+    std::vector<int> shards{1, 2, 3};
+    index.assign(std::move(shards));
+    REQUIRE(added == 3);
+    REQUIRE(shards.empty());
+    const auto snapshot = index.snapshot();
+    REQUIRE(std::vector<int>(snapshot.begin(), snapshot.end()) == std::vector<int>{1, 2, 3});
+    REQUIRE(index.metrics().retries == 2);
+}
+
+TEST_CASE("a reader gives its slot back") {
+    Index index(3);
+    auto& registry = TestAccess::registry(TestAccess::core(index));
+    {
+        auto reader = index.reader();
+        const auto view = reader.pin();
+        REQUIRE(registry.anyone());
+    }
+    REQUIRE_FALSE(registry.anyone());
+}
+
+TEST_CASE("what writers have gathered is freed with them, at the latest with the index") {
+    const std::size_t before = HookPolicy::Allocator::common().live_bytes;
+    {
+        Index index(64 * 300);
+        std::vector<Index::Writer> writers;
+        for (int i = 0; i < 20; ++i) {
+            writers.push_back(index.writer());
+            writers.back().edit(static_cast<ShardId>(i)) = 1;
+        }
+        writers.clear();
+        // A writer that gives up keeps little.
+        auto writer = index.writer();
+        for (ShardId id = 0; id < 300; ++id) writer.edit(64 * id) = 1;
+        writer.discard();
+        REQUIRE(index.memory_usage().pooled_bytes < 150000);
+    }
+    REQUIRE(HookPolicy::Allocator::common().live_bytes == before);
+}
+
+TEST_CASE("a closed index keeps only what its snapshots hold") {
+    auto& account = HookPolicy::Allocator::common();
+    const std::size_t before = account.live_bytes;
+    {
+        std::optional<Index> index(std::in_place, 64);
+        const auto held = index->snapshot();
+        const std::size_t small = account.live_bytes - before;
+        index->update([](auto& writer) {
+            for (ShardId id = 64; id < 64 * 100; ++id) writer.insert(id, 1);
+        });
+        index.reset();
+        REQUIRE(account.live_bytes - before < 2 * small);
+        REQUIRE(held[63] == 0);
+    }
+    REQUIRE(account.live_bytes == before);
+}
+
+TEST_CASE("a version held is listed with the labels of its own holders, and its age") {
+    Index index(3);
+    auto first = index.writer("first");
+    const auto start = std::chrono::steady_clock::now();
+    index.edit(0, [](int& value) { value = 1; });
+    auto second = index.writer("second");
+    index.edit(0, [](int& value) { value = 2; });
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    const auto pins = index.pins();
+    const auto most = std::chrono::steady_clock::now() - start;
+    REQUIRE(pins.size() == 2);
+    REQUIRE(pins[0].labels == std::vector<std::string>{"first"});
+    REQUIRE(pins[1].labels == std::vector<std::string>{"second"});
+    for (const auto& pin : pins) {
+        REQUIRE(pin.age >= std::chrono::milliseconds(10)); // the clock is coarse
+        REQUIRE(pin.age <= most + std::chrono::milliseconds(20));
+    }
+}
+
+TEST_CASE("the last version ends the history for a writer on an older base, too") {
+    Index::Options options;
+    options.first_version = last_version - 1;
+    Index index(3, options);
+    auto behind = index.writer();
+    behind.edit(0) = 1;
+    index.edit(1, [](int& value) { value = 1; });
+    REQUIRE(index.version() == last_version);
+    REQUIRE_THROWS_AS(behind.commit(), std::overflow_error);
+    REQUIRE(index.version() == last_version);
+    // It may also come while a large batch is replayed.
+    options.first_version = last_version - 2;
+    Index other(100, options);
+    auto large = other.writer();
+    for (ShardId id = 0; id < 50; ++id) large.edit(id) = 1;
+    const auto edit = [&] { other.edit(99, [](int& value) { ++value; }); };
+    edit();
+    HookPolicy::at(SyncPoint::commit_prepared,
+                   [&] { HookPolicy::at(SyncPoint::commit_prepared, edit); });
+    REQUIRE_THROWS_AS(large.commit(), std::overflow_error);
+    REQUIRE_FALSE(HookPolicy::what);
+    REQUIRE(other.version() == last_version);
+    options.first_version = last_version;
+    REQUIRE(Index(3, options).version() == last_version);
+    options.first_version = unborn;
+    REQUIRE_THROWS_AS(Index(3, options), std::overflow_error);
+}
+
+namespace {
+
+// What an index says while it destroys a shard.
+struct Watching {
+    static inline const cowindex::CowIndex<Watching>* index = nullptr;
+    static inline cowindex::MemoryStats seen;
+    Watching() = default;
+    Watching(const Watching&) = default;
+    Watching& operator=(const Watching&) = default;
+    ~Watching() {
+        if (index != nullptr) seen = std::exchange(index, nullptr)->memory_usage();
+    }
+};
+
+} // namespace
+
+TEST_CASE("what is being freed is accounted for until it is, and what was published no longer") {
+    cowindex::CowIndex<Watching> index(3);
+    auto writer = index.writer();
+    writer.edit(0);
+    Watching::index = &index;
+    writer.commit();
+    REQUIRE(Watching::index == nullptr);
+    REQUIRE(Watching::seen.reclaimable_bytes > 0);
+    REQUIRE(Watching::seen.uncommitted_bytes == 0);
+    REQUIRE(index.memory_usage().reclaimable_bytes == 0);
+    // The tally of a writer that is still open counts.
+    REQUIRE(index.metrics().reclaimed_bytes == Watching::seen.reclaimable_bytes);
+}
+
+#if !defined(COWINDEX_ADDRESS_SANITIZER)
+TEST_CASE("a writer that goes on takes all that it needs from what it has replaced") {
+    Index index(200);
+    auto writer = index.writer();
+    const auto commits = [&] {
+        for (ShardId id = 0; id < 200; ++id) {
+            writer.edit(id) = 1;
+            writer.commit();
+        }
+    };
+    commits();
+    const auto allocations = HookPolicy::Allocator::common().allocations;
+    commits();
+    REQUIRE(HookPolicy::Allocator::common().allocations == allocations);
+}
+#endif

@@ -169,6 +169,9 @@ TEST_CASE("tickets leave from any place in the line, and no other leaves with th
     REQUIRE(standing() == std::vector<ShardId>{1, 2});
     f.tickets.leave(a, f.lock);
     REQUIRE(standing() == std::vector<ShardId>{2});
+    static_cast<void>(f.tickets.stand(a, {3}, false, f.lock)); // behind whom it stood before
+    REQUIRE(standing() == std::vector<ShardId>{2, 3});
+    f.tickets.leave(a, f.lock);
     static_cast<void>(f.tickets.stand(c, {1}, false, f.lock)); // again, behind the last
     REQUIRE(standing() == std::vector<ShardId>{1, 2});
     f.tickets.leave(c, f.lock);

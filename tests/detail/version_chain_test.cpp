@@ -276,6 +276,73 @@ TEST_CASE("what is held is exactly what held versions reach, whatever the order 
     }
 }
 
+TEST_CASE("a version that was still the latest when the slots were read is not sorted") {
+    FakeCore core;
+    Chain chain;
+    std::vector<std::unique_ptr<Record>> records;
+    Owner owner;
+    DeadList nothing;
+    for (Version version = 1; version <= 3; ++version) {
+        records.push_back(std::make_unique<Record>(core));
+        records.back()->version = version;
+        chain.append(records.back().get(), nothing, {});
+        if (version > 1) chain.supersede(std::move(owner), false, 0, nothing);
+        owner = make_owner(*records.back());
+    }
+    REQUIRE(chain.superseded_count() == 2);
+    chain.sort_superseded(2, [](const Record*) { return false; });
+    REQUIRE(chain.superseded_count() == 1); // the barrier may have come before its last pin
+    REQUIRE(chain.cleared_count() == 1);
+    chain.sort_superseded(3, [](const Record*) { return true; });
+    REQUIRE(chain.superseded_count() == 0);
+    REQUIRE(chain.pinned_count() == 1);
+}
+
+TEST_CASE("dropping a version goes on where its share of work ended") {
+    for (const Version birth : {Version{1}, Version{2}}) {
+        FakeCore core;
+        Chain chain;
+        std::vector<std::unique_ptr<Record>> records;
+        std::vector<std::unique_ptr<Box>> boxes;
+        std::vector<Owner> owners;
+        for (Version version = 1; version <= 3; ++version) {
+            records.push_back(std::make_unique<Record>(core));
+            records.back()->version = version;
+            DeadList retired; // what the second version has and the third has not
+            for (int i = 0; version == 3 && i < 5; ++i) {
+                boxes.push_back(make_box(birth, 100));
+                retired.push(boxes.back().get());
+            }
+            const std::size_t born = birth == version ? 500 : 0;
+            chain.append(records.back().get(), retired, {born, 0});
+            if (version > 1) chain.supersede(std::move(owners.back()), false, 0, retired);
+            owners.push_back(make_owner(*records.back()));
+        }
+        chain.sort_superseded(3, [&](const Record* record) { return record == records[0].get(); });
+        Chain::Limit nothing{0, 2};
+        REQUIRE(chain.settle(nothing));
+        REQUIRE(chain.length() == 3);
+        if (birth == 2) { // all of it is garbage, which is one piece of work
+            Chain::Limit one{1, 2};
+            REQUIRE(chain.settle(one));
+            REQUIRE(chain.length() == 2);
+            REQUIRE(chain.garbage().bytes() == 500);
+            continue;
+        }
+        for (int step = 0; step < 2; ++step) { // all of it passes to the first version
+            Chain::Limit limit{2, 2};
+            REQUIRE(chain.settle(limit));
+            REQUIRE(limit.objects == 0);
+            REQUIRE(chain.length() == 3);
+        }
+        Chain::Limit rest{2, 2};
+        REQUIRE_FALSE(chain.settle(rest));
+        REQUIRE(chain.length() == 2);
+        REQUIRE(records[0]->dead.count() == 5);
+        REQUIRE(chain.dead_bytes() == 500);
+    }
+}
+
 TEST_CASE("a version that a weak_ptr locked again is not dropped") {
     History history(1);
     history.drop_at_once = false;

@@ -159,7 +159,7 @@ TEST_CASE("changes are sorted by id, and found where they then are") {
     writer.erase(72);
     writer.erase(3);
     auto& changes = TestAccess::batch(writer).changes;
-    changes.sort();
+    TestAccess::batch(writer).reserve_replay(1);
     REQUIRE(changed(writer) == std::vector<ShardId>{1, 2, 3, 70, 71, 72});
     REQUIRE(changes.replay_need(1).leaves == 4); // erasures are replayed apart
     REQUIRE(test::validate(index) == "");
@@ -173,6 +173,28 @@ TEST_CASE("changes are sorted by id, and found where they then are") {
     for (const ShardId id : std::initializer_list<ShardId>{1, 70, 72}) REQUIRE(snapshot[id] == 0);
     for (const ShardId id : std::initializer_list<ShardId>{2, 71}) REQUIRE(snapshot[id] == 1);
     REQUIRE(snapshot[3] == 9);
+}
+
+TEST_CASE("changes that are placed on another version are found where they then are") {
+    Index index(10);
+    auto writer = index.writer();
+    writer.erase(1);
+    for (const ShardId id : std::initializer_list<ShardId>{2, 3, 4}) writer.edit(id) = 1;
+    const auto latest = index.snapshot();
+    TestAccess::batch(writer).retarget(TestAccess::tree(latest)); // the erasure is forgotten
+    REQUIRE(changed(writer) == std::vector<ShardId>{2, 3, 4});
+    REQUIRE(test::validate(index) == "");
+    writer.revert(3);
+    REQUIRE(changed(writer) == std::vector<ShardId>{2, 4});
+    writer.erase(1);
+    writer.insert(1, 9);
+    REQUIRE(writer[1] == 9);
+    REQUIRE(writer[2] == 1);
+    REQUIRE(test::validate(index) == "");
+    writer.commit();
+    const auto snapshot = index.snapshot();
+    REQUIRE(std::vector<int>(snapshot.begin(), snapshot.end()) ==
+            std::vector<int>{0, 9, 1, 0, 1, 0, 0, 0, 0, 0});
 }
 
 TEST_CASE("a revert forgets the requirement of its shard alone") {
@@ -200,6 +222,30 @@ TEST_CASE("requirements are compared and reported with the changes") {
     index.replace(1, 5);
     REQUIRE(changes.conflicts_with(TestAccess::tree(index.snapshot())) ==
             std::vector<ShardId>{1, 2});
+}
+
+namespace {
+
+struct Failing {
+    static inline bool fails = false;
+    Failing() = default;
+    Failing(const Failing&) {
+        if (fails) throw std::runtime_error("no");
+    }
+};
+
+} // namespace
+
+TEST_CASE("a shard that cannot be made leaves the pool of nodes as it was") {
+    cowindex::CowIndex<Failing> index(1);
+    auto writer = index.writer();
+    const auto& pool = TestAccess::batch(writer).pool;
+    const auto before = pool.bytes();
+    Failing::fails = true;
+    REQUIRE_THROWS_AS(writer.edit(0), std::runtime_error);
+    Failing::fails = false;
+    REQUIRE(pool.bytes() == before);
+    REQUIRE_FALSE(writer.has_changes());
 }
 
 TEST_CASE("iterators are forward iterators, and items a forward range") {

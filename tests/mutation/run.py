@@ -2,7 +2,7 @@
 """Mutation testing of include/: changes one thing at a time and asks whether the tests notice.
 
     run.py <work directory> [--headers NAME,...] [--sample N] [--seed S] [--again] [--switched]
-           [--count] [--programs REGEX] [--orders] [--jobs N]
+           [--count] [--programs REGEX] [--slowest SECONDS] [--orders] [--jobs N]
 
 Operators: compare (== != < <= > >= swapped, with the neighbour and with the opposite), drop (a statement
 left out), order (an order of memory weakened), step (+ 1 and - 1 left out), logic (&& and ||).
@@ -244,33 +244,42 @@ class Program:
     sources: list
     runs: list  # of arguments
     catch: bool = True
+    options: tuple = ()
 
     def command(self, work, include, output):
         parts = ["-include", work / "common/first.hpp", work / "common/main.o"] if self.catch else \
             ["-include", HERE / "switch.hpp"]
-        return ["g++", *FLAGS, "-I", include, "-I", work / "common", "-I", ROOT / "tests", *parts,
+        return ["g++", *FLAGS, *self.options, "-I", include, "-I", work / "common", "-I", ROOT / "tests", *parts,
                 *(ROOT / "tests" / source for source in self.sources), "-o", output]
 
 
 def all_programs():
     helpers = {"cost_test": "support/faults.cpp", "fault_injection_test": "support/faults.cpp"}
+    # Test cases that take most of their program's time: they come last.
+    slow = {"core_test": "a commit sorts a bounded part*",
+            "fault_injection_test": "after any failure everything is as before*"}
     # What asks for more than one program or a tracer, or for a chance meeting of threads, is left out.
     left_out = {"shared_libraries_test", "cache_line_writes_test", "race_test", "history_test"}
-    programs = [Program("fuzz", ["fuzz/replay.cpp", "fuzz/index_fuzz.cpp"],
-                        [[ROOT / "tests/fuzz/corpus"], ["--random", "1500"]], catch=False),
+    histories = [[ROOT / "tests/fuzz/corpus"], ["--random", "1500"]]
+    sources = ["fuzz/replay.cpp", "fuzz/index_fuzz.cpp"]
+    programs = [Program("fuzz", sources, histories, catch=False),
+                Program("fuzz_portable", sources, histories, False, ("-DCOWINDEX_PORTABLE_PINS",)),
                 Program("scheduler_test", ["concurrency/scheduler_test.cpp"], [["--abort"]])]
     for folder in (".", "detail"):
         for source in sorted((ROOT / "tests" / folder).glob("*_test.cpp")):
             if source.stem not in left_out:
                 more = [helpers[source.stem]] if source.stem in helpers else []
-                programs.append(Program(source.stem, [*more, f"{folder}/{source.name}"], [["--abort"]]))
+                runs = [["--abort"]]
+                if source.stem in slow:
+                    runs = [["--abort", f"~{slow[source.stem]}"], ["--abort", slow[source.stem]]]
+                programs.append(Program(source.stem, [*more, f"{folder}/{source.name}"], runs))
     return programs
 
 
 class Trial:
     """The programs with all mutants in them."""
 
-    def __init__(self, work, mutants, jobs, programs):
+    def __init__(self, work, mutants, jobs, programs, slowest):
         self.work, self.mutants, self.jobs = work, mutants, jobs
         self.by_header = {}
         for mutant in mutants:
@@ -278,7 +287,7 @@ class Trial:
         self.include = work / "include"
         self.programs = {program.name: program for program in all_programs()
                          if re.fullmatch(programs, program.name)}
-        for folder in ("common/support", "programs", "runs"):
+        for folder in ("common", "programs", "runs"):
             (work / folder).mkdir(parents=True, exist_ok=True)
         self.build_common()
         # Found the last time, so that only what changed is compiled again.
@@ -290,14 +299,13 @@ class Trial:
                     mutant.switch = None
         self.write_headers()
         self.build()
-        self.measure()
+        self.measure(slowest)
 
     def build_common(self):
         common = self.work / "common"
         if (common / "main.o").exists() and (common / "first.hpp.gch").stat().st_mtime > \
                 max(path.stat().st_mtime for path in (HERE / "switch.hpp", ROOT / "tests/support/catch.hpp")):
             return
-        shutil.copy(ROOT / "tests/support/catch.hpp", common / "support/catch.hpp")
         (common / "first.hpp").write_text(f'#include "{HERE}/switch.hpp"\n#include <support/catch.hpp>\n'
                                           "#include <atomic>\n#include <memory>\n#include <string>\n"
                                           "#include <thread>\n#include <vector>\n")
@@ -384,7 +392,7 @@ class Trial:
                     os.utime(self.work / "programs" / name)
 
     # Runs all with no mutant on.
-    def measure(self):
+    def measure(self, slowest):
         self.runs = []  # (seconds, name, command, the mutants that it comes by)
         todo = [(program, arguments) for program in self.programs.values() for arguments in program.runs]
 
@@ -402,6 +410,7 @@ class Trial:
                     {int(line) for line in reached.read_text().split()})
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
             self.runs = sorted(pool.map(measure_one, range(len(todo))), key=lambda run: run[0])
+        self.runs = [run for run in self.runs if slowest is None or run[0] <= slowest]
         for seconds, name, _, reached in self.runs:
             print(f"{seconds:7.2f} s  {name}: {len(reached)} mutants reached", flush=True)
 
@@ -446,7 +455,10 @@ class Trial:
 
 
 def equivalents():
-    """{(header, line, changed)}: blocks of `header: reason`, `- line` and `+ changed`."""
+    """{(header, line, changed)}: blocks of `header: reason`, `- line` and `+ changed`.
+
+    Where a header has several such lines, all are meant, or with `header#2` the second.
+    """
     result = set()
     for block in re.split(r"\n\s*\n", (HERE / "equivalent.txt").read_text()):
         lines = [line for line in block.strip().split("\n") if line and not line.startswith("#")]
@@ -470,6 +482,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--headers", default="", help="only headers of these names, with commas")
     parser.add_argument("--programs", default=".*", help="only test programs whose names match")
+    parser.add_argument("--slowest", type=float, help="leave out runs that take more seconds")
     parser.add_argument("--switched", action="store_true", help="leave those that are compiled alone")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--count", action="store_true")
@@ -482,10 +495,16 @@ def main():
     mutants = []
     for index, path in enumerate(sorted((ROOT / "include").rglob("*.hpp"))):
         mutants += mutants_of(str(path.relative_to(ROOT / "include")), 1000 * (index + 1), options.orders)
-    keys = {mutant: (mutant.header.removeprefix("cowindex/"), mutant.line.split("//")[0].strip(),
-                     shown(mutant.changed)) for mutant in mutants}
+    keys, numbers = {}, {}
+    for mutant in mutants:
+        header, line = mutant.header.removeprefix("cowindex/"), mutant.line.split("//")[0].strip()
+        same = numbers.setdefault((header, line), [])
+        if mutant.number not in same:
+            same.append(mutant.number)
+        changed = shown(mutant.changed)
+        keys[mutant] = {(header, line, changed), (f"{header}#{len(same)}", line, changed)}
     equivalent = equivalents()
-    for entry in sorted(equivalent - set(keys.values())):
+    for entry in sorted(equivalent - set().union(*keys.values())):
         print("equivalent.txt: no mutant is", " | ".join(entry))
     names = [name for name in options.headers.split(",") if name]
     wanted = [mutant for mutant in mutants
@@ -496,8 +515,8 @@ def main():
             print(sum(mutant.header == header for mutant in wanted), header)
         print(total, "mutants")
         return
-    left_out = [mutant for mutant in wanted if keys[mutant] in equivalent]
-    wanted = [mutant for mutant in wanted if keys[mutant] not in equivalent]
+    left_out = [mutant for mutant in wanted if keys[mutant] & equivalent]
+    wanted = [mutant for mutant in wanted if not keys[mutant] & equivalent]
     survivors_file = work / "survivors.txt"
     if options.again:
         last = set(survivors_file.read_text().split("\n"))
@@ -505,7 +524,7 @@ def main():
     if options.sample:
         wanted = random.Random(options.seed).sample(wanted, min(options.sample, len(wanted)))
 
-    trial = Trial(work, mutants, options.jobs, options.programs)
+    trial = Trial(work, mutants, options.jobs, options.programs, options.slowest)
     alone = [mutant for mutant in wanted if not trial.runs_for(mutant)]
     if options.switched:
         for mutant in alone:

@@ -52,6 +52,11 @@ struct TestAccess {
         return core.idle_;
     }
     template <class Core>
+    [[nodiscard]] static std::size_t waiters(Core& core) {
+        const Guard guard(core.lock_);
+        return core.waiters_;
+    }
+    template <class Core>
     [[nodiscard]] static std::size_t open_count(Core& core) {
         return core.open_count_;
     }
