@@ -2,11 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
-#include <map>
+#include <cstdint>
 #include <string>
-#include <unordered_map>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include <cowindex/cowindex.hpp>
@@ -76,15 +76,81 @@ namespace test {
 
 using cowindex::detail::TestAccess;
 
+/// A set of addresses that keeps its memory when it is cleared: a fuzzer fills some millions of
+/// them.
+class AddressSet {
+  public:
+    /// Returns false where it is in there already.
+    bool insert(const void* address) {
+        if (2 * (size_ + 1) > slots_.size()) grow();
+        const void*& slot = slots_[place_of(address)];
+        if (slot != nullptr) return false;
+        slot = address;
+        ++size_;
+        return true;
+    }
+    [[nodiscard]] bool has(const void* address) const {
+        return size_ != 0 && slots_[place_of(address)] != nullptr;
+    }
+    [[nodiscard]] std::size_t size() const { return size_; }
+    [[nodiscard]] bool empty() const { return size_ == 0; }
+    void clear() {
+        if (size_ != 0) std::fill(slots_.begin(), slots_.end(), nullptr);
+        size_ = 0;
+    }
+    template <class Fn>
+    void for_each(Fn&& fn) const {
+        if (size_ == 0) return;
+        for (const void* address : slots_)
+            if (address != nullptr) fn(address);
+    }
+
+  private:
+    // Where it is, or would be.
+    [[nodiscard]] std::size_t place_of(const void* address) const {
+        const auto bits = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(address));
+        const std::uint64_t mixed = (bits >> 3) * 0x9E3779B97F4A7C15U;
+        const std::size_t mask = slots_.size() - 1;
+        std::size_t place = static_cast<std::size_t>(mixed >> 40) & mask;
+        while (slots_[place] != nullptr && slots_[place] != address) place = (place + 1) & mask;
+        return place;
+    }
+    void grow() {
+        const std::vector<const void*> before = std::exchange(
+            slots_, std::vector<const void*>(std::max<std::size_t>(64, 2 * slots_.size())));
+        for (const void* address : before)
+            if (address != nullptr) slots_[place_of(address)] = address;
+    }
+
+    std::vector<const void*> slots_; // a power of two
+    std::size_t size_ = 0;
+};
+
 /// What one tree leads to, with its bytes.
 struct Reachable {
-    std::unordered_set<const void*> objects;
+    AddressSet objects;
     std::size_t shard_bytes = 0;
     std::size_t node_bytes = 0;
     std::size_t shards = 0;
 
-    [[nodiscard]] bool has(const void* object) const { return objects.count(object) != 0; }
+    [[nodiscard]] bool has(const void* object) const { return objects.has(object); }
+    void clear() {
+        objects.clear();
+        shard_bytes = node_bytes = shards = 0;
+    }
 };
+
+// The first child from `at` on. A node is one object, whose other members sanitizers have seen
+// read.
+template <class AnyNode>
+#if defined(__clang__)
+__attribute__((no_sanitize("address", "undefined", "coverage")))
+#endif
+std::size_t
+next_child(const AnyNode& node, std::size_t at) {
+    while (at < AnyNode::width && node.child[at] == nullptr) ++at;
+    return at;
+}
 
 /// Walks one tree. `unborn_allowed`: it is a writer's own.
 template <class Shard>
@@ -127,7 +193,7 @@ class TreeWalk {
 
     void visit(const Node& node, unsigned level, cowindex::ShardId first,
                cowindex::Version parent_birth, bool parent_own) {
-        if (!found_.objects.insert(&node).second) return fail("a node is twice in one tree");
+        if (!found_.objects.insert(&node)) return fail("a node is twice in one tree");
         if (node.level != level) return fail("a node is at the wrong level");
         check_birth(node.birth, parent_birth, parent_own);
         const bool own = node.birth == cowindex::detail::unborn;
@@ -143,8 +209,7 @@ class TreeWalk {
     void visit_children(const AnyNode& node, unsigned level, cowindex::ShardId first, bool own) {
         std::size_t used = 0;
         if (node.extent > AnyNode::width) return fail("an extent is too large");
-        for (std::size_t i = 0; i < AnyNode::width; ++i) {
-            if (node.child[i] == nullptr) continue;
+        for (std::size_t i = next_child(node, 0); i < AnyNode::width; i = next_child(node, i + 1)) {
             ++used;
             if (i >= node.extent) return fail("a child is beyond the extent");
             if constexpr (AnyNode::width == cowindex::detail::leaf_width) {
@@ -162,7 +227,7 @@ class TreeWalk {
 
     void visit_box(const typename Leaf::Child& box, cowindex::ShardId id,
                    cowindex::Version leaf_birth, bool own) {
-        if (!found_.objects.insert(&box).second) return fail("a shard is twice in one tree");
+        if (!found_.objects.insert(&box)) return fail("a shard is twice in one tree");
         check_birth(box.birth, leaf_birth, own);
         if (id >= tree_.id_bound) fail("a shard is at or above id_bound");
         found_.shard_bytes += box.bytes();
@@ -177,7 +242,8 @@ class TreeWalk {
     std::string problem_;
 };
 
-/// Checks one index whole. For a moment when no other thread uses it.
+/// Checks one index whole. For a moment when no other thread uses it. May run again and again, and
+/// then keeps its memory.
 template <class Shard, class Policy>
 class Validation {
   public:
@@ -191,6 +257,8 @@ class Validation {
     explicit Validation(Core& core) : core_(core), chain_(TestAccess::chain(core_)) {}
 
     [[nodiscard]] std::string run() {
+        problem_.clear();
+        records_.clear();
         check_chain();
         if (problem_.empty()) check_trees();
         if (problem_.empty()) check_dead_lists();
@@ -209,15 +277,10 @@ class Validation {
 
     /// The bytes of everything that any version in the chain leads to, and not the latest.
     [[nodiscard]] std::size_t bytes_beyond_latest() const {
-        std::unordered_map<const void*, std::size_t> beyond;
-        for (const Record* record : records_) {
-            if (record == chain_.latest()) continue;
-            add_bytes(record->tree.root, beyond);
-        }
+        AddressSet seen;
         std::size_t bytes = 0;
-        const Reachable& latest = reachable_.at(chain_.latest());
-        for (const auto& [object, size] : beyond)
-            if (!latest.has(object)) bytes += size;
+        for (const Record* record : records_)
+            if (record != chain_.latest()) bytes += bytes_beyond_latest(record->tree.root, seen);
         return bytes;
     }
 
@@ -228,17 +291,18 @@ class Validation {
         if (record != nullptr) problem_ += ", version " + std::to_string(record->version);
     }
 
-    void add_bytes(const cowindex::detail::Node* node,
-                   std::unordered_map<const void*, std::size_t>& bytes) const {
-        if (node == nullptr) return;
-        if (!bytes.emplace(node, node->bytes()).second) return;
+    std::size_t bytes_beyond_latest(const cowindex::detail::Node* node, AddressSet& seen) const {
+        if (node == nullptr || !seen.insert(node)) return 0;
+        const Reachable& latest = reachable_[records_.size() - 1];
+        std::size_t bytes = latest.has(node) ? 0 : node->bytes();
         if (node->level == 0) {
             for (const auto* box : static_cast<const cowindex::detail::Leaf<Shard>*>(node)->child)
-                if (box != nullptr) bytes.emplace(box, box->bytes());
+                if (box != nullptr && seen.insert(box) && !latest.has(box)) bytes += box->bytes();
         } else {
             for (const auto* child : static_cast<const cowindex::detail::Inner*>(node)->child)
-                add_bytes(child, bytes);
+                bytes += bytes_beyond_latest(child, seen);
         }
+        return bytes;
     }
 
     void check_chain() {
@@ -267,31 +331,43 @@ class Validation {
     }
 
     void check_trees() {
-        for (const Record* record : records_) {
-            Reachable& found = reachable_[record];
+        if (reachable_.size() < records_.size()) reachable_.resize(records_.size());
+        for (std::size_t i = 0; i < records_.size(); ++i) {
+            const Record* record = records_[i];
+            Reachable& found = reachable_[i];
+            found.clear();
             // What only a version led to that is being dropped may be freed already.
             if (record->stage == Stage::dropping) continue;
             const std::string wrong =
                 TreeWalk<Shard>(record->tree, record->version, false, found).check();
             if (!wrong.empty()) fail(wrong, record);
         }
-        const Reachable& latest = reachable_[chain_.latest()];
+        const Reachable& latest = reachable_[records_.size() - 1];
         if (chain_.live().shards != latest.shard_bytes) fail("live bytes of shards are wrong");
         if (chain_.live().nodes != latest.node_bytes) fail("live bytes of nodes are wrong");
     }
 
     struct Listed {
-        std::unordered_set<const void*> objects;
+        AddressSet objects;
         std::size_t bytes = 0;
         std::size_t node_bytes = 0;
         cowindex::Version oldest_birth = cowindex::detail::unborn;
         cowindex::Version newest_birth = 0;
+
+        void clear() {
+            objects.clear();
+            bytes = node_bytes = 0;
+            oldest_birth = cowindex::detail::unborn;
+            newest_birth = 0;
+        }
     };
 
-    Listed list(const cowindex::detail::DeadList& dead, const Record* record) {
-        Listed listed;
+    // Valid until the next list is looked at.
+    const Listed& list(const cowindex::detail::DeadList& dead, const Record* record) {
+        Listed& listed = listed_;
+        listed.clear();
         for (const auto* object = dead.head(); object != nullptr; object = object->next) {
-            if (!listed.objects.insert(object).second) fail("twice on a dead list", record);
+            if (!listed.objects.insert(object)) fail("twice on a dead list", record);
             listed.bytes += object->bytes();
             if (object->is_node()) listed.node_bytes += object->bytes();
             listed.oldest_birth = std::min(listed.oldest_birth, object->birth);
@@ -308,8 +384,9 @@ class Validation {
     void check_dead_lists() {
         std::size_t bytes = 0;
         std::size_t node_bytes = 0;
-        for (const Record* record : records_) {
-            const Listed listed = list(record->dead, record);
+        for (std::size_t i = 0; i < records_.size(); ++i) {
+            const Record* record = records_[i];
+            const Listed& listed = list(record->dead, record);
             bytes += listed.bytes;
             node_bytes += listed.node_bytes;
             if (record->newer == nullptr) {
@@ -318,20 +395,21 @@ class Validation {
             }
             if (!listed.objects.empty() && listed.newest_birth > record->version)
                 fail("something dead is younger than its version", record);
-            const Reachable& here = reachable_[record];
-            const Reachable& next = reachable_[record->newer];
+            const Reachable& here = reachable_[i];
+            const Reachable& next = reachable_[i + 1];
             // While one version is being dropped, its neighbours' lists are between two states.
             const bool between =
                 record->stage == Stage::dropping || record->newer->stage == Stage::dropping;
-            for (const void* object : listed.objects) {
+            listed.objects.for_each([&](const void* object) {
                 if (record->stage != Stage::dropping && !here.has(object))
                     fail("a dead list holds what its version lacks", record);
                 if (!between && next.has(object)) fail("something dead lives on", record);
-            }
+            });
             if (between) continue;
-            for (const void* object : here.objects)
-                if (!next.has(object) && listed.objects.count(object) == 0)
+            here.objects.for_each([&](const void* object) {
+                if (!next.has(object) && !listed.objects.has(object))
                     fail("something that died is on no list", record);
+            });
         }
         if (bytes != chain_.dead_bytes()) fail("the bytes of dead lists are wrong");
         if (node_bytes != chain_.dead_nodes_bytes()) fail("the bytes of dead nodes are wrong");
@@ -340,21 +418,24 @@ class Validation {
     void check_garbage() {
         std::size_t bytes = 0;
         for (std::size_t lane = 0; lane < cowindex::detail::GarbageLanes::lanes; ++lane) {
-            const Listed garbage = list(chain_.garbage().lane(lane), nullptr);
+            const Listed& garbage = list(chain_.garbage().lane(lane), nullptr);
             bytes += garbage.bytes;
-            for (const Record* record : records_) {
-                if (record->stage == Stage::dropping) continue;
-                for (const void* object : garbage.objects)
-                    if (reachable_[record].has(object)) fail("garbage is in use", record);
-            }
+            garbage.objects.for_each([&](const void* object) {
+                for (std::size_t i = 0; i < records_.size(); ++i)
+                    if (records_[i]->stage != Stage::dropping && reachable_[i].has(object))
+                        fail("garbage is in use", records_[i]);
+            });
         }
         if (bytes != chain_.garbage().bytes()) fail("the bytes of the garbage are wrong");
     }
 
     void check_stages() {
-        std::map<Stage, std::size_t> count;
+        std::array<std::size_t, static_cast<std::size_t>(Stage::dropped) + 1> counts{};
+        const auto count = [&](Stage stage) -> std::size_t& {
+            return counts.at(static_cast<std::size_t>(stage));
+        };
         for (const Record* record : records_) {
-            ++count[record->stage];
+            ++count(record->stage);
             const bool latest = record == chain_.latest();
             if ((record->stage == Stage::latest) != latest) fail("a stage is wrong", record);
             if (record->stage == Stage::superseded && record->owner == nullptr)
@@ -364,27 +445,28 @@ class Validation {
                 fail("a version with writers is being dropped", record);
             if (record->stage == Stage::dropped) fail("a dropped version is in the chain", record);
         }
-        if (count[Stage::superseded] != chain_.superseded_count()) fail("superseded miscounted");
-        if (count[Stage::pinned] != chain_.pinned_count()) fail("pinned miscounted");
-        if (count[Stage::cleared] != chain_.cleared_count()) fail("cleared miscounted");
-        if (count[Stage::owned] != chain_.owned_count()) fail("owned miscounted");
-        if (count[Stage::dropping] > 1) fail("two versions are being dropped at once");
+        if (count(Stage::superseded) != chain_.superseded_count()) fail("superseded miscounted");
+        if (count(Stage::pinned) != chain_.pinned_count()) fail("pinned miscounted");
+        if (count(Stage::cleared) != chain_.cleared_count()) fail("cleared miscounted");
+        if (count(Stage::owned) != chain_.owned_count()) fail("owned miscounted");
+        if (count(Stage::dropping) > 1) fail("two versions are being dropped at once");
     }
 
     void check_writers() {
-        std::map<const Record*, std::size_t> writers;
+        std::vector<std::size_t>& writers = writers_;
+        writers.assign(records_.size(), 0);
         std::size_t open = 0;
         for (auto* batch = TestAccess::open_batches(core_); batch != nullptr; batch = batch->next) {
             ++open;
-            ++writers[batch->base];
+            const auto base = std::find(records_.begin(), records_.end(), batch->base);
+            if (base == records_.end()) return fail("a writer is based on a version that is gone");
+            ++writers[static_cast<std::size_t>(base - records_.begin())];
             check_batch(*batch);
         }
         if (open != TestAccess::open_count(core_)) fail("open writers are miscounted");
-        for (const Record* record : records_) {
-            if (record->writers != writers[record]) fail("holding writers are miscounted", record);
-            writers.erase(record);
-        }
-        if (!writers.empty()) fail("a writer is based on a version that is gone");
+        for (std::size_t i = 0; i < records_.size(); ++i)
+            if (records_[i]->writers != writers[i])
+                fail("holding writers are miscounted", records_[i]);
         std::size_t idle = 0;
         for (auto* batch = TestAccess::idle_batches(core_); batch != nullptr; batch = batch->next) {
             ++idle;
@@ -396,9 +478,9 @@ class Validation {
 
     template <class Batch>
     void check_batch(Batch& batch) {
-        Reachable found;
+        batch_reachable_.clear();
         const std::string wrong =
-            TreeWalk<Shard>(batch.tree(), batch.base->version, true, found).check();
+            TreeWalk<Shard>(batch.tree(), batch.base->version, true, batch_reachable_).check();
         if (!wrong.empty()) fail("in a writer: " + wrong, batch.base);
         std::size_t boxes = 0;
         for (std::size_t i = 0; i < batch.changes.size(); ++i) {
@@ -419,7 +501,10 @@ class Validation {
     Core& core_;
     typename Core::Chain& chain_;
     std::vector<const Record*> records_;
-    std::unordered_map<const Record*, Reachable> reachable_;
+    std::vector<Reachable> reachable_; // of records_
+    Reachable batch_reachable_;
+    Listed listed_;
+    std::vector<std::size_t> writers_; // of records_
     std::string problem_;
 };
 
