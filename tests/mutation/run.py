@@ -372,9 +372,9 @@ class Trial:
             # The first shows most of what the compiler refuses.
             names = list(self.programs)[:1]
             while True:
-                todo = [self.programs[name] for name in names
+                tasks = [self.programs[name] for name in names
                         if not self.up_to_date(self.programs[name])]
-                messages = "".join(pool.map(self.compile, todo))
+                messages = "".join(pool.map(self.compile, tasks))
                 if not messages:
                     if len(names) == len(self.programs):
                         return
@@ -394,10 +394,10 @@ class Trial:
     # Runs all with no mutant on.
     def measure(self, slowest):
         self.runs = []  # (seconds, name, command, the mutants that it comes by)
-        todo = [(program, arguments) for program in self.programs.values() for arguments in program.runs]
+        tasks = [(program, arguments) for program in self.programs.values() for arguments in program.runs]
 
         def measure_one(index):
-            program, arguments = todo[index]
+            program, arguments = tasks[index]
             command = [self.work / "programs" / program.name, *arguments]
             reached = self.work / f"reached{index}"
             reached.unlink(missing_ok=True)
@@ -409,7 +409,7 @@ class Trial:
             return (time.monotonic() - begin, program.name, command,
                     {int(line) for line in reached.read_text().split()})
         with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
-            self.runs = sorted(pool.map(measure_one, range(len(todo))), key=lambda run: run[0])
+            self.runs = sorted(pool.map(measure_one, range(len(tasks))), key=lambda run: run[0])
         self.runs = [run for run in self.runs if slowest is None or run[0] <= slowest]
         for seconds, name, _, reached in self.runs:
             print(f"{seconds:7.2f} s  {name}: {len(reached)} mutants reached", flush=True)
