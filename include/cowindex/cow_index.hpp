@@ -164,9 +164,9 @@ class CowIndex {
     /// latest version, so `fn` may run more than once and must not move from what it captures.
     /// After a few failed tries other committers give way to it, oldest first, for a bounded time.
     /// *Returns* what `fn` returns, or the `Version` where that is void. *Exceptions* those of
-    /// `fn`: nothing is published then. `MemoryBudgetError`, after a few more tries if others hold
-    /// old versions. `std::logic_error` for an `update` of the same index inside `fn`, `edit`,
-    /// `replace`, `erase` and `assign` below included.
+    /// `fn`: nothing is published then. `MemoryBudgetError`, without another try.
+    /// `std::logic_error` for an `update` of the same index inside `fn`, `edit`, `replace`, `erase`
+    /// and `assign` below included.
     template <class Fn>
     auto update(Fn&& fn) -> std::conditional_t<std::is_void_v<std::invoke_result_t<Fn&, Writer&>>,
                                                Version, std::invoke_result_t<Fn&, Writer&>> {
@@ -175,10 +175,10 @@ class CowIndex {
         for (int tries = 1;; ++tries) {
             if constexpr (std::is_void_v<Result>) {
                 fn(scope.writer);
-                if (const CommitResult result = scope.attempt()) return result.version();
+                if (const CommitResult result = scope.writer.attempt()) return result.version();
             } else {
                 Result value = fn(scope.writer);
-                if (scope.attempt()) return value;
+                if (scope.writer.attempt()) return value;
             }
             scope.lost(tries);
             scope.again();
@@ -197,7 +197,7 @@ class CowIndex {
         UpdateScope scope(core());
         scope.writer.replace(id, std::move(shard));
         for (int tries = 1;; ++tries) {
-            if (const CommitResult result = scope.attempt()) return result.version();
+            if (const CommitResult result = scope.writer.attempt()) return result.version();
             scope.lost(tries);
             scope.core.retarget(scope.writer.batch());
             if (scope.writer.batch().changes[0].before == nullptr)
@@ -238,7 +238,7 @@ class CowIndex {
             writer.require_all(); // what others add meanwhile must go, too
             for (ShardId id = shards.size(); writer.tree().seek(id) != nullptr; ++id)
                 writer.erase(id);
-            const CommitResult result = scope.attempt();
+            const CommitResult result = writer.attempt();
             if (result) {
                 shards.clear();
                 return result.version();
@@ -289,30 +289,15 @@ class CowIndex {
         UpdateScope(const UpdateScope&) = delete;
         UpdateScope& operator=(const UpdateScope&) = delete;
 
-        // False: to be tried again. Not only after a conflict: two updates near the hard limit may
-        // hold up each other by their bases, which they let go of in between.
-        [[nodiscard]] CommitResult attempt() {
-            static constexpr int enough = 3;
-            CommitResult result = writer.try_commit();
-            conflict = result.status() == CommitStatus::conflict;
-            if (result.status() == CommitStatus::over_budget &&
-                (!writer.batch().held_up || ++refusals > enough))
-                writer.core_->throw_over_budget(writer.batch());
-            return result;
-        }
-        // Others give way to a ticket: whoever has one comes back soon.
         void lost(int tries) {
-            if (conflict && core.lost_try(writer.batch(), frame, tries)) return;
-            writer.core_->stay_away(writer.batch(),
-                                    frame.ticket.number == 0 ? tries : std::min(tries, 2));
+            if (!core.lost_try(writer.batch(), frame, tries))
+                writer.core_->stay_away(writer.batch(), tries);
         }
         void again() { writer.core_->discard(writer.batch(), Core::uncounted); }
 
         Core& core;
         typename Core::ActiveUpdate frame{};
         Writer writer;
-        bool conflict = false; // the last attempt
-        int refusals = 0;
     };
 
     template <class Fill>

@@ -1,8 +1,6 @@
 #include <cowindex/detail/budget.hpp>
 
 #include <algorithm>
-#include <atomic>
-#include <barrier>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -659,85 +657,6 @@ TEST_CASE("above its limit an index may shrink, though somebody holds the versio
     writer.erase(1);
     REQUIRE(writer.try_commit().status() == CommitStatus::committed);
     Brief::at_wait() = nullptr;
-}
-
-TEST_CASE("an update near the limit lets go of its version and tries again") {
-    struct Patient : cowindex::DefaultPolicy<Block> {
-        static std::function<void(int)>& waiting() {
-            static std::function<void(int)> function;
-            return function;
-        }
-        static void back_off(int tries) noexcept {
-            if (waiting()) waiting()(tries);
-        }
-    };
-    cowindex::Options<Patient> options;
-    options.budget.hard_bytes = bytes_at_first() + 500;
-    cowindex::CowIndex<Block, Patient> index(count, options);
-    auto held = std::make_optional(index.snapshot());
-    int runs = 0;
-    int waits = 0;
-    const auto edit = [&](auto& writer) {
-        ++runs;
-        writer.edit(1).value = 1;
-    };
-    SECTION("until whoever holds it has let go") {
-        // As long as the first commit is tried, and no longer.
-        Patient::waiting() = [&](int) {
-            if (++waits == 9) held.reset();
-        };
-        index.update(edit);
-        REQUIRE(runs == 2);
-        REQUIRE(index.snapshot()[1].value == 1);
-        REQUIRE(index.metrics().retries == 0); // which counts conflicts
-    }
-    SECTION("not for ever") {
-        REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
-        REQUIRE(runs == 4);
-        REQUIRE(index.version() == 0);
-    }
-    SECTION("not where nobody holds anything") {
-        held.reset();
-        const auto append = [&](auto& writer) {
-            ++runs;
-            writer.append(Block());
-        };
-        REQUIRE_THROWS_AS(index.update(append), MemoryBudgetError);
-        REQUIRE(runs == 1);
-    }
-    Patient::waiting() = nullptr;
-    REQUIRE(test::validate(index) == "");
-}
-
-TEST_CASE("two updates of a full index do not refuse each other") {
-    constexpr int rounds = 20;
-    cowindex::Options<cowindex::DefaultPolicy<Block>> options;
-    options.budget.hard_bytes = bytes_at_first() + 500;
-    cowindex::CowIndex<Block> index(count, options);
-    std::barrier meet(2);
-    std::atomic<int> refused{0};
-    std::vector<std::thread> threads;
-    for (ShardId id = 0; id < 2; ++id)
-        threads.emplace_back([&, id] {
-            for (int i = 0; i < rounds; ++i) {
-                bool first = true;
-                try {
-                    index.edit(id, [&](Block& block) {
-                        ++block.value;
-                        if (std::exchange(first, false)) meet.arrive_and_wait(); // on one base
-                    });
-                } catch (const MemoryBudgetError&) {
-                    ++refused;
-                }
-                meet.arrive_and_wait();
-            }
-        });
-    for (std::thread& thread : threads) thread.join();
-    REQUIRE(index.snapshot()[0].value + index.snapshot()[1].value + refused == 2 * rounds);
-    REQUIRE(refused <= 2); // one in each round, if they did not let go
-    const MemoryStats stats = index.memory_usage();
-    REQUIRE(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes <=
-            options.budget.hard_bytes);
 }
 
 TEST_CASE("nodes that a writer has emptied again are not counted") {

@@ -60,7 +60,7 @@ COWINDEX_COLD bool Core<Shard, Policy>::fits(Batch& batch, const typename Batch:
     batch.refused_bytes = needed.after;
     // Where weak_ptrs keep records for good, they may keep the next one as well.
     const std::size_t kept = chain_.dropped_count() == 0 ? 0 : sizeof(Record);
-    return needed.after + kept <= hard || needed.after + kept < chain_.total_bytes();
+    return needed.after <= hard || needed.after + kept < chain_.total_bytes();
 }
 
 // Effect: makes good what a commit has counted on. After a refused one, gives way to threads that
@@ -70,12 +70,7 @@ COWINDEX_COLD bool Core<Shard, Policy>::tries_again(Batch& batch, CommitOutcome 
                                                     int& tries) {
     static constexpr int enough = 8;
     if (outcome == CommitOutcome::committed && batch.counts_on_room) reclaim();
-    batch.held_up = false;
-    if (outcome != CommitOutcome::over_budget || freeing_shards) return false;
-    if (++tries > enough) {
-        batch.held_up = true;
-        return false;
-    }
+    if (outcome != CommitOutcome::over_budget || freeing_shards || ++tries > enough) return false;
     {
         const Guard guard(lock_);
         // What would be left if nobody held anything.

@@ -372,7 +372,6 @@ class WriteBatch {
     std::size_t retired_bytes = 0;
     std::size_t refused_bytes = 0; // what the index would hold after the commit that was refused
     bool counts_on_room = false;   // the commit fits only if what it sets free is freed at once
-    bool held_up = false;          // it was refused for the sake of those who hold old versions
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the writer ends; until then metrics() adds them up.
