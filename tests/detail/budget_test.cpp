@@ -554,36 +554,41 @@ TEST_CASE("a commit on another version than its base counts on nothing that othe
     auto writer = index.writer();
     writer.edit(0).value = 1;
 
+    const auto change_elsewhere = [&](ShardId id) {
+        index.edit(id, [](Claim& claim) { claim.value = 2; });
+    };
+    const auto refused = [&] { return writer.try_commit().status() == CommitStatus::over_budget; };
+
     SECTION("a snapshot holds the base") {
         auto held = std::make_optional(index.snapshot());
-        index.edit(40, [](Claim& claim) { claim.value = 2; });
-        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        change_elsewhere(40);
+        REQUIRE(refused());
         held.reset();
     }
     SECTION("a reader has the base pinned") {
         auto reader = index.reader();
         auto view = std::make_optional(reader.pin());
-        index.edit(40, [](Claim& claim) { claim.value = 2; });
-        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        change_elsewhere(40);
+        REQUIRE(refused());
         view.reset();
     }
     SECTION("another writer has the same base") {
         auto other = std::make_optional(index.writer());
-        index.edit(40, [](Claim& claim) { claim.value = 2; });
-        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        change_elsewhere(40);
+        REQUIRE(refused());
         other.reset();
     }
     SECTION("a snapshot holds a version in between") {
-        index.edit(40, [](Claim& claim) { claim.value = 2; });
+        change_elsewhere(40);
         auto held = std::make_optional(index.snapshot());
-        index.edit(41, [](Claim& claim) { claim.value = 2; });
-        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        change_elsewhere(41);
+        REQUIRE(refused());
         held.reset();
     }
     SECTION("a snapshot holds the latest") {
-        index.edit(40, [](Claim& claim) { claim.value = 2; });
+        change_elsewhere(40);
         auto held = std::make_optional(index.snapshot());
-        REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+        REQUIRE(refused());
         held.reset();
     }
     REQUIRE(writer.try_commit().status() == CommitStatus::committed);
