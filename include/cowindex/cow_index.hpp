@@ -164,9 +164,9 @@ class CowIndex {
     /// latest version, so `fn` may run more than once and must not move from what it captures.
     /// After a few failed tries other committers give way to it, oldest first, for a bounded time.
     /// *Returns* what `fn` returns, or the `Version` where that is void. *Exceptions* those of
-    /// `fn`: nothing is published then. `MemoryBudgetError`, without another try.
-    /// `std::logic_error` for an `update` of the same index inside `fn`, `edit`, `replace`, `erase`
-    /// and `assign` below included.
+    /// `fn`: nothing is published then. `MemoryBudgetError`, after a few more tries if other
+    /// writers are open, whose versions may take the room. `std::logic_error` for an `update` of
+    /// the same index inside `fn`, `edit`, `replace`, `erase` and `assign` below included.
     template <class Fn>
     auto update(Fn&& fn) -> std::conditional_t<std::is_void_v<std::invoke_result_t<Fn&, Writer&>>,
                                                Version, std::invoke_result_t<Fn&, Writer&>> {
@@ -175,12 +175,11 @@ class CowIndex {
         for (int tries = 1;; ++tries) {
             if constexpr (std::is_void_v<Result>) {
                 fn(scope.writer);
-                if (const CommitResult result = scope.writer.attempt()) return result.version();
+                if (const CommitResult result = scope.attempt(tries)) return result.version();
             } else {
                 Result value = fn(scope.writer);
-                if (scope.writer.attempt()) return value;
+                if (scope.attempt(tries)) return value;
             }
-            scope.lost(tries);
             scope.again();
         }
     }
@@ -197,8 +196,7 @@ class CowIndex {
         UpdateScope scope(core());
         scope.writer.replace(id, std::move(shard));
         for (int tries = 1;; ++tries) {
-            if (const CommitResult result = scope.writer.attempt()) return result.version();
-            scope.lost(tries);
+            if (const CommitResult result = scope.attempt(tries)) return result.version();
             scope.core.retarget(scope.writer.batch());
             if (scope.writer.batch().changes[0].before == nullptr)
                 detail::throw_absent(id, scope.writer.id_bound());
@@ -209,9 +207,10 @@ class CowIndex {
     ShardId append(Shard shard) {
         Writer writer = this->writer();
         ShardId id = writer.append(std::move(shard));
+        int refusals = 0;
         // Another writer may choose the same id for an insert() and commit first.
-        while (writer.batch().changes[0].before != nullptr || !writer.attempt()) {
-            id = core().next_id();
+        while (writer.batch().changes[0].before != nullptr || !writer.attempt(refusals)) {
+            if (writer.batch().changes[0].before != nullptr) id = core().next_id();
             core().discard_but_box(writer.batch(), id);
         }
         return id;
@@ -238,12 +237,10 @@ class CowIndex {
             writer.require_all(); // what others add meanwhile must go, too
             for (ShardId id = shards.size(); writer.tree().seek(id) != nullptr; ++id)
                 writer.erase(id);
-            const CommitResult result = writer.attempt();
-            if (result) {
+            if (const CommitResult result = scope.attempt(tries)) {
                 shards.clear();
                 return result.version();
             }
-            scope.lost(tries);
             scope.core.retarget(writer.batch());
         }
     }
@@ -289,15 +286,20 @@ class CowIndex {
         UpdateScope(const UpdateScope&) = delete;
         UpdateScope& operator=(const UpdateScope&) = delete;
 
-        void lost(int tries) {
-            if (!core.lost_try(writer.batch(), frame, tries))
+        // False: to be tried again, now.
+        [[nodiscard]] CommitResult attempt(int tries) {
+            CommitResult result = writer.attempt(refusals);
+            if (result.status() == CommitStatus::conflict &&
+                !core.lost_try(writer.batch(), frame, tries))
                 writer.core_->stay_away(writer.batch(), tries);
+            return result;
         }
         void again() { writer.core_->discard(writer.batch(), Core::uncounted); }
 
         Core& core;
         typename Core::ActiveUpdate frame{};
         Writer writer;
+        int refusals = 0;
     };
 
     template <class Fill>

@@ -172,7 +172,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// independent of how many there are. *Progress* takes a lock for the publication alone;
     /// clones, destructors and `Policy::bytes` run without it.
     Version commit() {
-        CommitResult result = attempt();
+        const CommitResult result = try_commit();
+        if (result.status() == CommitStatus::over_budget) core_->throw_over_budget(batch());
         if (!result) detail::throw_conflict(result.conflicts());
         return result.version();
     }
@@ -243,10 +244,14 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     IndexWriter(Core& core, Batch* batch, typename Core::ActiveUpdate* update) noexcept
         : core_(&core), batch_(batch), update_(update) {}
 
-    // As try_commit(), but only a conflict is returned.
-    [[nodiscard]] CommitResult attempt() {
+    // As try_commit(), for edits that can be made again: returns over_budget a few times at most,
+    // and only where that may help.
+    [[nodiscard]] CommitResult attempt(int& refusals) {
+        static constexpr int enough = 3;
         CommitResult result = try_commit();
-        if (result.status() == CommitStatus::over_budget) core_->throw_over_budget(batch());
+        if (result.status() == CommitStatus::over_budget &&
+            (++refusals > enough || !core_->let_others_go(batch())))
+            core_->throw_over_budget(batch());
         return result;
     }
 

@@ -175,6 +175,10 @@ plant budget_refuses_at_a_glance 'budget_at_a_glance'
 edit detail/budget.hpp 'int enough = 8;' 'int enough = 0;'
 demand_found
 
+plant full_updates_keep_their_versions 'full_updates'
+edit detail/commit.hpp 'if (!batch.held_up) return false;' 'return false;'
+demand_found
+
 wait
 for bug in $bugs; do
     [ ! -s "$work/$bug/found" ] || cat "$work/$bug/found"

@@ -636,6 +636,27 @@ inline void budget_at_a_glance(World& world) {
     world.settle(std::move(index));
 }
 
+/// Updates of a full index hold the versions that the others must set free: each lets go of its
+/// own, and none is refused.
+inline void full_updates(World& world) {
+    cowindex::Options<ScheduledPolicy> options;
+    options.budget.hard_bytes =
+        Index(3, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
+    Index index = world.make(3, false, options);
+    world.run({[&] {
+                   for (int i = 0; i < 2; ++i) world.deposit(index, 0, 1);
+               },
+               [&] {
+                   for (int i = 0; i < 2; ++i) world.deposit(index, 1, 1);
+               },
+               [&] { world.deposit(index, 2, 1); }});
+    const auto stats = index.memory_usage();
+    Verdict::expect(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes <=
+                        options.budget.hard_bytes,
+                    "the index is left above its limit");
+    world.settle(std::move(index));
+}
+
 /// Labelled snapshots come and go, the last of them after the index.
 inline void labels(World& world) {
     std::optional<Index> index(world.make(1));
@@ -701,6 +722,7 @@ inline constexpr Scenario all_scenarios[] = {
     {"looking_in", scenarios::looking_in},
     {"budget", scenarios::budget},
     {"budget_at_a_glance", scenarios::budget_at_a_glance},
+    {"full_updates", scenarios::full_updates},
     {"labels", scenarios::labels},
 };
 

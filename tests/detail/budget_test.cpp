@@ -1,6 +1,8 @@
 #include <cowindex/detail/budget.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <barrier>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -610,11 +612,13 @@ struct LastWords {
     bool armed = false;
 };
 
-// Counts how often a commit gives others time to let go.
+// Counts how often a thread gives others time to let go.
 struct PatientPolicy : cowindex::DefaultPolicy<Block> {
     static inline int waits = 0;
-    static void sync_point(cowindex::SyncPoint point) noexcept {
-        if (point == cowindex::SyncPoint::room_wait) ++waits;
+    static inline std::function<void()> at_wait;
+    static void back_off(int) noexcept {
+        ++waits;
+        if (at_wait) at_wait();
     }
 };
 
@@ -633,14 +637,119 @@ TEST_CASE("a destructor's commit that does not fit is refused at once, others wa
 
     PatientPolicy::waits = 0;
     std::optional<CommitStatus> status;
-    LastWords::said = [&] { status = writer.try_commit().status(); };
+    bool refused = false;
+    LastWords::said = [&] {
+        status = writer.try_commit().status();
+        try {
+            full.update([](auto& update) {
+                for (ShardId id = 0; id < 8; ++id) update.edit(id).value = 1;
+            });
+        } catch (const MemoryBudgetError&) {
+            refused = true; // though a writer is open
+        }
+    };
     cowindex::CowIndex<LastWords> other(3);
     other.edit(0, [](LastWords& shard) { shard.armed = true; });
     other.erase(0);
     other.reclaim();
     REQUIRE(status == CommitStatus::over_budget);
+    REQUIRE(refused);
     REQUIRE(PatientPolicy::waits == 0);
     REQUIRE(writer.modified_count() == 8);
+}
+
+TEST_CASE("a write that other writers leave no room lets go of its version and comes back") {
+    using FullIndex = cowindex::CowIndex<Block, PatientPolicy>;
+    constexpr int tries = 8;
+    cowindex::Options<PatientPolicy> options;
+    options.budget.hard_bytes = bytes_at_first() + 500;
+    FullIndex index(count, options);
+    std::optional<FullIndex::Writer> writer = index.writer();
+    int runs = 0;
+    const auto edit = [&](auto& update) {
+        ++runs;
+        update.edit(1).value = 1;
+    };
+    PatientPolicy::waits = 0;
+    PatientPolicy::at_wait = nullptr;
+    SECTION("when they have let go") {
+        PatientPolicy::at_wait = [&] {
+            if (PatientPolicy::waits == tries + 2) writer.reset();
+        };
+        SECTION("update") {
+            index.update(edit);
+            REQUIRE(runs == 2);
+        }
+        SECTION("replace") { index.replace(1, Block{1}); }
+        REQUIRE(index.snapshot()[1].value == 1);
+        REQUIRE(PatientPolicy::waits == tries + 2);
+        REQUIRE(index.metrics().retries == 0); // which counts conflicts
+    }
+    SECTION("append") {
+        options.budget.hard_bytes = FullIndex(61).memory_usage().live_bytes + 500;
+        FullIndex shorter(60, options);
+        writer = shorter.writer();
+        PatientPolicy::at_wait = [&] {
+            if (PatientPolicy::waits == tries + 2) writer.reset();
+        };
+        REQUIRE(shorter.append(Block()) == 60);
+        REQUIRE(PatientPolicy::waits == tries + 2);
+        REQUIRE(shorter.snapshot().contains(60));
+        REQUIRE(test::validate(shorter) == "");
+    }
+    SECTION("not if they never let go") {
+        REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
+        REQUIRE(runs == 1);
+        REQUIRE(PatientPolicy::waits > tries);
+    }
+    SECTION("not if they let go in vain") {
+        const auto held = index.snapshot();
+        PatientPolicy::at_wait = [&] {
+            if (PatientPolicy::waits == tries + 2) writer.reset();
+        };
+        REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
+        REQUIRE(runs == 2);
+    }
+    SECTION("not where there are none") {
+        writer.reset();
+        const auto held = index.snapshot();
+        REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
+        REQUIRE(runs == 1);
+        REQUIRE(PatientPolicy::waits == tries);
+    }
+    PatientPolicy::at_wait = nullptr;
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("two updates of a full index do not refuse each other") {
+    constexpr int rounds = 20;
+    cowindex::Options<cowindex::DefaultPolicy<Block>> options;
+    options.budget.hard_bytes = bytes_at_first() + 500;
+    cowindex::CowIndex<Block> index(count, options);
+    std::barrier meet(2);
+    std::atomic<int> refused{0};
+    std::vector<std::thread> threads;
+    for (ShardId id = 0; id < 2; ++id)
+        threads.emplace_back([&, id] {
+            for (int i = 0; i < rounds; ++i) {
+                bool first = true;
+                try {
+                    index.edit(id, [&](Block& block) {
+                        ++block.value;
+                        if (std::exchange(first, false)) meet.arrive_and_wait(); // on one base
+                    });
+                } catch (const MemoryBudgetError&) {
+                    ++refused;
+                }
+                meet.arrive_and_wait();
+            }
+        });
+    for (std::thread& thread : threads) thread.join();
+    REQUIRE(index.snapshot()[0].value + index.snapshot()[1].value + refused == 2 * rounds);
+    REQUIRE(refused <= 2); // about one in each round, if they did not let go
+    const MemoryStats stats = index.memory_usage();
+    REQUIRE(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes <=
+            options.budget.hard_bytes);
 }
 
 TEST_CASE("above its limit an index may shrink, though somebody holds the version for a moment") {
@@ -692,6 +801,7 @@ using Bytes = std::vector<char>;
 Bytes large_in_each_leaf(ShardId id) { return Bytes(id % 64 == 0 ? 1000 : 0); }
 
 struct Prepared : cowindex::DefaultPolicy<Bytes> {
+    static void back_off(int) noexcept {}
     static inline std::function<void()> then;
     static void sync_point(cowindex::SyncPoint where) noexcept {
         if (where == cowindex::SyncPoint::commit_prepared && then) then();
@@ -733,10 +843,11 @@ TEST_CASE("what was replayed ahead in vain does not hold the latest version") {
 }
 
 TEST_CASE("an index above its limit does not grow by the records that weak_ptrs keep") {
-    cowindex::Options<cowindex::DefaultPolicy<Bytes>> options;
-    const std::size_t live = cowindex::CowIndex<Bytes>(64, Bytes(10000)).memory_usage().live_bytes;
+    cowindex::Options<Prepared> options;
+    const std::size_t live =
+        cowindex::CowIndex<Bytes, Prepared>(64, Bytes(10000)).memory_usage().live_bytes;
     options.budget.hard_bytes = live - 20000;
-    cowindex::CowIndex<Bytes> index(64, Bytes(10000), options);
+    cowindex::CowIndex<Bytes, Prepared> index(64, Bytes(10000), options);
     std::vector<std::weak_ptr<const Bytes>> weak;
     for (std::size_t size = 9999; size > 9000; --size) {
         weak.push_back(index.snapshot().share(0));

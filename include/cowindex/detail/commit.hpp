@@ -287,6 +287,31 @@ void Core<Shard, Policy>::stay_away(Batch& batch, int tries) {
     Policy::back_off(tries);
 }
 
+// Two writers that hold the version which the other must set free to have room refuse each other,
+// and would do so again if they came back together. So each comes back when it finds the latest
+// version free, and holds it before anybody else looks. It waits longer while others get on.
+template <class Shard, class Policy>
+COWINDEX_COLD bool Core<Shard, Policy>::let_others_go(Batch& batch) {
+    static constexpr int patience = TicketLine<Policy>::patience;
+    static constexpr int longest = 4 * patience;
+    if (!batch.held_up) return false;
+    Version seen = batch.base->version;
+    int turns = 0; // since the last commit
+    for (int all = 0; all < longest && turns < patience; ++all) {
+        stay_away(batch, ++turns);
+        Policy::sync_point(SyncPoint::room_wait);
+        const Guard guard(lock_);
+        Record* const latest = chain_.latest();
+        if (latest->writers == 0) {
+            move_base(batch, latest);
+            return true;
+        }
+        if (latest->version != seen) turns = 0;
+        seen = latest->version;
+    }
+    return false;
+}
+
 // Effect: moves the batch's tallies into the index's collector. Until then metrics() adds them.
 // Precondition: the lock is held.
 template <class Shard, class Policy>

@@ -42,8 +42,18 @@ template <class Shard, class Policy>
 inline constexpr bool recycles =
     requires(Shard& retired, const Shard& shard) { Policy::assign(retired, shard); };
 
+// An assign() that is there, but could not do what it is for: nothing would be published.
+template <class Shard, class Policy>
+inline constexpr bool assign_is_wrong =
+    recycles<Shard, Policy> ? requires(Shard (&copy)(), const Shard& shard) {
+        Policy::assign(copy(), shard);
+    } : requires { &Policy::assign; };
+
 template <class Shard, class Policy, class Record>
 class WriteBatch {
+    static_assert(!assign_is_wrong<Shard, Policy>,
+                  "cowindex: Policy::assign must take (Shard& retired, const Shard& shard)");
+
   public:
     using Box = ShardBox<Shard>;
     using Allocator = typename Policy::Allocator;
@@ -372,6 +382,7 @@ class WriteBatch {
     std::size_t retired_bytes = 0;
     std::size_t refused_bytes = 0; // what the index would hold after the commit that was refused
     bool counts_on_room = false;   // the commit fits only if what it sets free is freed at once
+    bool held_up = false;          // it did not fit while other writers were open, which may let go
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the writer ends; until then metrics() adds them up.
