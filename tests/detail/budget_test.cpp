@@ -702,6 +702,17 @@ TEST_CASE("a write that other writers leave no room lets go of its version and c
         REQUIRE(runs == 1);
         REQUIRE(PatientPolicy::waits > tries);
     }
+    SECTION("not if others keep coming") {
+        PatientPolicy::at_wait = [&] {
+            if (PatientPolicy::waits <= tries) return;
+            writer.emplace(index.writer());
+            writer->edit(0);
+            REQUIRE(writer->try_commit()); // it stays open, and holds the latest version
+        };
+        REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
+        REQUIRE(runs == 1);
+        REQUIRE(index.version() > 10);
+    }
     SECTION("not if they let go in vain") {
         const auto held = index.snapshot();
         PatientPolicy::at_wait = [&] {

@@ -102,7 +102,10 @@ void check_cell_between_threads() {
 TEST_CASE("the stand-in cell holds and exchanges one owner") {
     check_cell<LockedSharedCell<const Value>>();
     check_cell_destroys<LockedSharedCell<const Value>>();
-    check_cell_between_threads<LockedSharedCell<const Value>>();
+    // For so long that a thread is stopped while it has the lock, even on one processor.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+    do check_cell_between_threads<LockedSharedCell<const Value>>();
+    while (std::chrono::steady_clock::now() < end);
 }
 
 #if defined(COWINDEX_STANDARD_SHARED_CELL)
