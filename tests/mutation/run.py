@@ -254,7 +254,6 @@ class Program:
 
 
 def all_programs():
-    helpers = {"cost_test": "support/faults.cpp", "fault_injection_test": "support/faults.cpp"}
     # Test cases that take most of their program's time: they come last.
     slow = {"core_test": "a commit sorts a bounded part*",
             "fault_injection_test": "after any failure everything is as before*"}
@@ -268,7 +267,7 @@ def all_programs():
     for folder in (".", "detail"):
         for source in sorted((ROOT / "tests" / folder).glob("*_test.cpp")):
             if source.stem not in left_out:
-                more = [helpers[source.stem]] if source.stem in helpers else []
+                more = ["support/faults.cpp"] if "support/faults.hpp" in source.read_text() else []
                 runs = [["--abort"]]
                 if source.stem in slow:
                     runs = [["--abort", f"~{slow[source.stem]}"], ["--abort", slow[source.stem]]]
