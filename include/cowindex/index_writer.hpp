@@ -249,9 +249,10 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     [[nodiscard]] CommitResult attempt(int& refusals) {
         static constexpr int enough = 3;
         CommitResult result = try_commit();
-        if (result.status() == CommitStatus::over_budget &&
-            (++refusals > enough || !core_->let_others_go(batch())))
-            core_->throw_over_budget(batch());
+        if (result.status() == CommitStatus::over_budget) {
+            if (!batch().held_up || refusals++ == enough) core_->throw_over_budget(batch());
+            if (!core_->let_others_go(batch())) refusals = enough; // one last look
+        }
         return result;
     }
 

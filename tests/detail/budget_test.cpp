@@ -699,19 +699,44 @@ TEST_CASE("a write that other writers leave no room lets go of its version and c
     }
     SECTION("not if they never let go") {
         REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
+        REQUIRE(runs == 2);
+        REQUIRE(PatientPolicy::waits > 2 * tries + 30);
+    }
+    SECTION("not if it would not fit though they let go") {
+        const auto append = [&](auto& update) {
+            ++runs;
+            update.append(Block());
+        };
+        REQUIRE_THROWS_AS(index.update(append), MemoryBudgetError);
         REQUIRE(runs == 1);
-        REQUIRE(PatientPolicy::waits > tries);
+        REQUIRE(PatientPolicy::waits == 0);
+    }
+    SECTION("when there is room, though they did not let go") {
+        options.budget.hard_bytes = bytes_at_first() + 4000;
+        FullIndex roomy(count, options);
+        auto held = std::make_optional(roomy.snapshot());
+        roomy.edit(0, [](Block&) {});
+        const auto idle = roomy.writer();
+        PatientPolicy::waits = 0;
+        PatientPolicy::at_wait = [&] {
+            if (PatientPolicy::waits == tries + 5) held.reset();
+        };
+        roomy.update([&](auto& update) {
+            ++runs;
+            for (ShardId id = 0; id < 2; ++id) update.edit(id).value = 1;
+        });
+        REQUIRE(runs == 2);
     }
     SECTION("not if others keep coming") {
         PatientPolicy::at_wait = [&] {
-            if (PatientPolicy::waits <= tries) return;
+            if (runs != 1 || PatientPolicy::waits <= tries) return;
             writer.emplace(index.writer());
             writer->edit(0);
             REQUIRE(writer->try_commit()); // it stays open, and holds the latest version
         };
         REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
-        REQUIRE(runs == 1);
-        REQUIRE(index.version() > 10);
+        REQUIRE(runs == 2);
+        REQUIRE(index.version() == 64);
     }
     SECTION("not if they let go in vain") {
         const auto held = index.snapshot();

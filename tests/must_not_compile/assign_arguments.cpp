@@ -5,21 +5,47 @@
 #include <cowindex/cowindex.hpp>
 
 #ifdef MUST_NOT_COMPILE
-using Retired = std::string;
+using Copy = std::string;
+using Constant = const std::string&;
 using Other = std::string*;
 #else
-using Retired = std::string&;
+using Copy = std::string&;
+using Constant = std::string&;
 using Other = std::string&;
 #endif
 
-struct ByValue : cowindex::DefaultPolicy<std::string> {
-    static void assign(Retired retired, const std::string& shard) { retired = shard; }
+struct ToCopy : cowindex::DefaultPolicy<std::string> {
+    static void assign(Copy retired, const std::string& shard) { retired = shard; }
+};
+struct ToConstant : cowindex::DefaultPolicy<std::string> {
+    static void assign(Constant, const std::string&) noexcept {}
 };
 struct Uncallable : cowindex::DefaultPolicy<std::string> {
     static void assign(Other, const std::string&) {}
 };
+// Right in their way.
+struct Template : cowindex::DefaultPolicy<std::string> {
+    static void assign(auto&& retired, const auto& shard) { retired = shard; }
+};
+struct Overloads : cowindex::DefaultPolicy<std::string> {
+    static void assign(std::string& retired, const std::string& shard) { retired = shard; }
+    static void assign(std::string&& retired, const std::string& shard) { retired = shard; }
+};
+struct Object : cowindex::DefaultPolicy<std::string> {
+    static constexpr auto assign = [](auto& retired, const auto& shard) { retired = shard; };
+};
+
+template <class Policy>
+void use() {
+    cowindex::CowIndex<std::string, Policy> index(1);
+    index.edit(0, [](std::string& text) { text = "new"; });
+}
 
 int main() {
-    cowindex::CowIndex<std::string, ByValue> by_value(1);
-    cowindex::CowIndex<std::string, Uncallable> uncallable(1);
+    use<ToCopy>();
+    use<ToConstant>();
+    use<Uncallable>();
+    use<Template>();
+    use<Overloads>();
+    use<Object>();
 }

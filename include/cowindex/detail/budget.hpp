@@ -56,13 +56,12 @@ COWINDEX_COLD bool Core<Shard, Policy>::fits(Batch& batch, const typename Batch:
                                              std::size_t holds) {
     const Needed needed = needed_bytes(batch, built, holds);
     const std::size_t hard = settings_.budget.hard_bytes;
+    batch.counts_on_room = needed.at_most > hard;
+    batch.refused_bytes = needed.after;
+    batch.held_up = open_count_ > 1 && !freeing_shards;
     // Where weak_ptrs keep records for good, they may keep the next one as well.
     const std::size_t kept = chain_.dropped_count() == 0 ? 0 : sizeof(Record);
-    const std::size_t after = std::min(needed.at_most, needed.after + kept);
-    batch.counts_on_room = needed.at_most > hard;
-    batch.refused_bytes = after;
-    batch.held_up = open_count_ > 1 && !freeing_shards;
-    return after <= hard || after < chain_.total_bytes();
+    return needed.after <= hard || needed.after + kept < chain_.total_bytes();
 }
 
 // Effect: makes good what a commit has counted on. After a refused one, gives way to threads that
@@ -81,7 +80,10 @@ COWINDEX_COLD bool Core<Shard, Policy>::tries_again(Batch& batch, CommitOutcome 
                                  batch.replaced_bytes(batch.builder, nullptr) +
                                  (chain_.length() + chain_.dropped_count()) * sizeof(Record);
         const std::size_t left = needed.at_most - std::min(needed.at_most, held);
-        if (left > settings_.budget.hard_bytes && left >= chain_.total_bytes()) return false;
+        if (left > settings_.budget.hard_bytes && left >= chain_.total_bytes()) {
+            batch.held_up = false;
+            return false;
+        }
     }
     Policy::sync_point(SyncPoint::room_wait);
     Policy::back_off(tries);

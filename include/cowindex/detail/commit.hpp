@@ -293,23 +293,22 @@ void Core<Shard, Policy>::stay_away(Batch& batch, int tries) {
 template <class Shard, class Policy>
 COWINDEX_COLD bool Core<Shard, Policy>::let_others_go(Batch& batch) {
     static constexpr int patience = TicketLine<Policy>::patience;
-    static constexpr int longest = 4 * patience;
-    if (!batch.held_up) return false;
+    static constexpr int longest = 2 * patience;
     Version seen = batch.base->version;
-    int turns = 0; // since the last commit
-    for (int all = 0; all < longest && turns < patience; ++all) {
-        stay_away(batch, ++turns);
+    int quiet = 0; // turns since a commit was seen
+    for (int turns = 1;; ++turns) {
+        stay_away(batch, turns);
         Policy::sync_point(SyncPoint::room_wait);
         const Guard guard(lock_);
         Record* const latest = chain_.latest();
-        if (latest->writers == 0) {
-            move_base(batch, latest);
-            return true;
-        }
-        if (latest->version != seen) turns = 0;
+        const bool alone = latest->writers == 0;
+        quiet = latest->version == seen ? quiet + 1 : 0;
         seen = latest->version;
+        if (alone || turns == longest || quiet == patience) {
+            move_base(batch, latest);
+            return alone;
+        }
     }
-    return false;
 }
 
 // Effect: moves the batch's tallies into the index's collector. Until then metrics() adds them.

@@ -174,8 +174,9 @@ class Core {
     // Effect: backs off. The batch has no base meanwhile, or every commit of the others would pay
     // for a version that is held; it is good for discard() and retarget() alone.
     void stay_away(Batch& batch, int tries);
-    // Effect: after a refusal by the budget, as stay_away(), until no other writer holds the latest
-    // version. False: there are no others, or they did not let go of it for some time.
+    // Effect: as stay_away(), after a refusal for the sake of other writers, until none of them
+    // holds the latest version, which is the batch's base then. False: it was too long, and it is
+    // the base all the same.
     [[nodiscard]] bool let_others_go(Batch& batch);
     void end_update(ActiveUpdate& update) noexcept;
 

@@ -42,18 +42,31 @@ template <class Shard, class Policy>
 inline constexpr bool recycles =
     requires(Shard& retired, const Shard& shard) { Policy::assign(retired, shard); };
 
-// An assign() that is there, but could not do what it is for: nothing would be published.
+// Whether an assign() that is there can do what it is for. One whose type is not known before it is
+// called, for it is overloaded or a template, is taken to be right.
+template <class Function>
+struct Retired {};
+template <class Result, class First, class Second>
+struct Retired<Result (*)(First, Second)> {
+    using type = First;
+};
+template <class Result, class First, class Second>
+struct Retired<Result (*)(First, Second) noexcept> {
+    using type = First;
+};
 template <class Shard, class Policy>
-inline constexpr bool assign_is_wrong =
-    recycles<Shard, Policy> ? requires(Shard (&copy)(), const Shard& shard) {
-        Policy::assign(copy(), shard);
-    } : requires { &Policy::assign; };
+[[nodiscard]] constexpr bool assign_is_right() {
+    if constexpr (requires { typename Retired<decltype(&Policy::assign)>::type; }) {
+        using First = typename Retired<decltype(&Policy::assign)>::type;
+        return recycles<Shard, Policy> && std::is_lvalue_reference_v<First> &&
+               !std::is_const_v<std::remove_reference_t<First>>;
+    } else {
+        return true;
+    }
+}
 
 template <class Shard, class Policy, class Record>
 class WriteBatch {
-    static_assert(!assign_is_wrong<Shard, Policy>,
-                  "cowindex: Policy::assign must take (Shard& retired, const Shard& shard)");
-
   public:
     using Box = ShardBox<Shard>;
     using Allocator = typename Policy::Allocator;
@@ -269,6 +282,8 @@ class WriteBatch {
 
     // The same for a copy; into a retired shard where the policy knows how and there is one.
     [[nodiscard]] Box* make_copy(NodeCount nodes, const Box& original) {
+        static_assert(assign_is_right<Shard, Policy>(),
+                      "cowindex: Policy::assign must take (Shard& retired, const Shard& shard)");
         if constexpr (recycles<Shard, Policy>) {
             if (Box* retired = spares.take(); retired != nullptr) {
                 const auto assign = [&](Box* box) {
