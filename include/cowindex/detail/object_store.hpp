@@ -156,6 +156,34 @@ class BoxPool {
     std::size_t count_ = 0;
 };
 
+// Whether retired shards are assigned to instead of making new ones.
+template <class Shard, class Policy>
+inline constexpr bool recycles =
+    requires(Shard& retired, const Shard& shard) { Policy::assign(retired, shard); };
+
+// Whether an assign() that is there can do what it is for. One whose type is not known before it is
+// called, for it is overloaded or a template, is taken to be right.
+template <class Function>
+struct Retired {};
+template <class Result, class First, class Second>
+struct Retired<Result (*)(First, Second)> {
+    using type = First;
+};
+template <class Result, class First, class Second>
+struct Retired<Result (*)(First, Second) noexcept> {
+    using type = First;
+};
+template <class Shard, class Policy>
+[[nodiscard]] constexpr bool assign_is_right() {
+    if constexpr (requires { typename Retired<decltype(&Policy::assign)>::type; }) {
+        using First = typename Retired<decltype(&Policy::assign)>::type;
+        return recycles<Shard, Policy> && std::is_lvalue_reference_v<First> &&
+               !std::is_const_v<std::remove_reference_t<First>>;
+    } else {
+        return true;
+    }
+}
+
 // A writer's stock of retired shards that live on, to be assigned to instead of making new ones:
 // what they own, say a buffer, is used again. Used by one thread at a time.
 template <class Box, class Allocator>

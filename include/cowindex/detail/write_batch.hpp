@@ -37,34 +37,6 @@ class SampleTimer {
     std::uint64_t left_ = 0;
 };
 
-// Whether retired shards are assigned to instead of making new ones.
-template <class Shard, class Policy>
-inline constexpr bool recycles =
-    requires(Shard& retired, const Shard& shard) { Policy::assign(retired, shard); };
-
-// Whether an assign() that is there can do what it is for. One whose type is not known before it is
-// called, for it is overloaded or a template, is taken to be right.
-template <class Function>
-struct Retired {};
-template <class Result, class First, class Second>
-struct Retired<Result (*)(First, Second)> {
-    using type = First;
-};
-template <class Result, class First, class Second>
-struct Retired<Result (*)(First, Second) noexcept> {
-    using type = First;
-};
-template <class Shard, class Policy>
-[[nodiscard]] constexpr bool assign_is_right() {
-    if constexpr (requires { typename Retired<decltype(&Policy::assign)>::type; }) {
-        using First = typename Retired<decltype(&Policy::assign)>::type;
-        return recycles<Shard, Policy> && std::is_lvalue_reference_v<First> &&
-               !std::is_const_v<std::remove_reference_t<First>>;
-    } else {
-        return true;
-    }
-}
-
 template <class Shard, class Policy, class Record>
 class WriteBatch {
   public:
