@@ -12,6 +12,13 @@
 #include "support/catch.hpp"
 #include "support/validate.hpp"
 
+#if defined(__unix__) && !defined(NDEBUG)
+#include <csignal>
+
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 using cowindex::ShardId;
 
 namespace {
@@ -30,6 +37,25 @@ struct Throwing {
 using Index = cowindex::CowIndex<int>;
 
 } // namespace
+
+#if defined(__unix__) && !defined(NDEBUG)
+TEST_CASE("without NDEBUG the brackets refuse an absent id") {
+    const Index index(3);
+    const auto snapshot = index.snapshot();
+    const ShardId id = GENERATE(ShardId{2}, ShardId{3});
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        std::signal(SIGABRT, SIG_DFL);
+        ::close(STDERR_FILENO);
+        ::_exit(snapshot[id]);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    const bool aborted = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+    REQUIRE(aborted == (id == 3));
+}
+#endif
 
 TEST_CASE("an absent id is named, with the bound, and changes nothing") {
     Index index(17);

@@ -137,6 +137,14 @@ TEST_CASE("a commit without changes publishes nothing and names the latest versi
     REQUIRE(writer.base_version() == 0);
 }
 
+TEST_CASE("a clone counts as much as what it was copied from, until it is committed") {
+    cowindex::CowIndex<std::string> index(1, std::string(1000, 'x'));
+    auto writer = index.writer();
+    writer.edit(0).shrink_to_fit();
+    REQUIRE(writer.memory_overhead() >= 1000);
+    REQUIRE(index.memory_usage().uncommitted_bytes == writer.memory_overhead());
+}
+
 TEST_CASE("memory_overhead counts clones and nodes") {
     Index index(100, "a");
     auto writer = index.writer();

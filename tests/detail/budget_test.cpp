@@ -809,6 +809,17 @@ TEST_CASE("above its limit an index may shrink, though somebody holds the versio
     Brief::at_wait() = nullptr;
 }
 
+TEST_CASE("above its limit an index is told at once that a change as large as before is none") {
+    cowindex::Options<PatientPolicy> options;
+    options.budget.hard_bytes = bytes_at_first() - 20000;
+    cowindex::CowIndex<Block, PatientPolicy> index(count, options);
+    PatientPolicy::waits = 0;
+    auto writer = index.writer();
+    writer.edit(0);
+    REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+    REQUIRE(PatientPolicy::waits == 0); // nobody could let go of anything
+}
+
 TEST_CASE("nodes that a writer has emptied again are not counted") {
     const auto insert = [](Index& index) {
         index.update([](auto& writer) { writer.insert(1000, Block()); });

@@ -490,6 +490,103 @@ TEST_CASE("a large commit pays for a barrier of its own") {
     REQUIRE(Policy::barriers == 10);
 }
 
+namespace {
+
+// Says that its shards are as large as it is told.
+struct LargePolicy : BarrierPolicy<16, 16> {
+    static inline std::size_t size = 0;
+    static std::size_t bytes(const int&) { return size; }
+};
+
+} // namespace
+
+TEST_CASE("large shards pay for a barrier when four versions wait") {
+    cowindex::CowIndex<int, LargePolicy> index(10);
+    const auto reader = index.reader();
+    LargePolicy::size = std::size_t{4} << 20;
+    LargePolicy::barriers = 0;
+    std::vector<int> after_commit;
+    for (int i = 0; i < 9; ++i) {
+        index.replace(1, i);
+        after_commit.push_back(LargePolicy::barriers);
+    }
+    // The first replaced a shard of no size.
+    REQUIRE(after_commit == std::vector<int>{0, 0, 0, 1, 1, 1, 1, 2, 2});
+}
+
+TEST_CASE("commits free as many bytes as they replace") {
+    cowindex::CowIndex<int, LargePolicy> index(10);
+    const auto reader = index.reader();
+    LargePolicy::size = std::size_t{64} << 20;
+    for (int i = 0; i < 300; ++i) index.replace(1, i);
+    // What waits for a barrier, and as much again.
+    REQUIRE(index.memory_usage().reclaimable_bytes <= 16 * LargePolicy::size);
+}
+
+TEST_CASE("commits use the records again that weak_ptrs have let go of") {
+    Index index(10);
+    std::vector<std::weak_ptr<const int>> weak;
+    for (int i = 0; i < 50; ++i) {
+        weak.push_back(index.snapshot().share(1));
+        index.replace(1, i);
+    }
+    const auto& chain = TestAccess::chain(TestAccess::core(index));
+    REQUIRE(chain.dropped_count() == 50);
+    weak.clear();
+    for (int i = 0; i < 50; ++i) index.replace(1, i);
+    REQUIRE(chain.dropped_count() == 0);
+}
+
+namespace {
+
+// Is let go of only by whoever has it.
+struct StrictMutex {
+    static inline std::atomic<int> mistakes{0};
+    bool try_lock() { return mutex.try_lock() && take(); }
+    void lock() {
+        mutex.lock();
+        take();
+    }
+    void unlock() {
+        if (!taken || holder != std::this_thread::get_id()) {
+            ++mistakes;
+            return;
+        }
+        taken = false;
+        mutex.unlock();
+    }
+    bool take() {
+        taken = true;
+        holder = std::this_thread::get_id();
+        return true;
+    }
+    std::mutex mutex;
+    std::atomic<bool> taken{false};
+    std::thread::id holder;
+};
+
+struct StrictPolicy : cowindex::DefaultPolicy<int> {
+    using Mutex = StrictMutex;
+};
+
+} // namespace
+
+TEST_CASE("the lock is let go of now and then in a long reclaim, and taken again") {
+    cowindex::CowIndex<int, StrictPolicy> index(5000);
+    const auto oldest = index.snapshot();
+    auto old = std::make_optional(index.snapshot());
+    for (int round = 0; round < 2; ++round) {
+        index.update([&](auto& writer) {
+            for (ShardId id = 0; id < 5000; ++id) writer.edit(id) = round;
+        });
+        if (round == 0) old.emplace(index.snapshot());
+    }
+    old.reset();
+    StrictMutex::mistakes = 0;
+    REQUIRE(index.reclaim() >= 5000 * sizeof(int));
+    REQUIRE(StrictMutex::mistakes == 0);
+}
+
 TEST_CASE("writers, batches and records are used again") {
     test::AllocationAccount account;
     cowindex::Options<HookPolicy> options;
@@ -582,6 +679,80 @@ TEST_CASE("replace() and assign() win over whoever commits first, and say how of
     const auto snapshot = index.snapshot();
     REQUIRE(std::vector<int>(snapshot.begin(), snapshot.end()) == std::vector<int>{1, 2, 3});
     REQUIRE(index.metrics().retries == 2);
+}
+
+namespace {
+
+// Loses to another commit as often as it is told, and writes down how it backs off.
+struct LosingPolicy : cowindex::DefaultPolicy<int> {
+    static inline std::function<void()> other;
+    static inline int losses = 0;
+    static inline std::vector<int> waits;
+    static void sync_point(SyncPoint point) noexcept {
+        if (point != SyncPoint::commit_prepared || losses == 0) return;
+        const int left = std::exchange(losses, 0) - 1;
+        other();
+        losses = left;
+    }
+    static void back_off(int tries) noexcept { waits.push_back(tries); }
+};
+
+} // namespace
+
+TEST_CASE("whatever keeps losing stays away for longer each time") {
+    cowindex::CowIndex<int, LosingPolicy> index(3);
+    LosingPolicy::other = [&] {
+        auto writer = index.writer();
+        ++writer.edit(1);
+        writer.commit();
+    };
+    LosingPolicy::waits.clear();
+    LosingPolicy::losses = 4;
+    SECTION("update") {
+        index.edit(1, [](int& value) { value = 7; });
+    }
+    SECTION("replace") { index.replace(1, 7); }
+    SECTION("assign") { index.assign({6, 7, 8}); }
+    REQUIRE(index.snapshot()[1] == 7);
+    REQUIRE(LosingPolicy::waits == std::vector<int>{1, 2, 3, 4});
+    LosingPolicy::other = nullptr;
+}
+
+TEST_CASE("a barrier that the kernel refuses leaves no old news of pins") {
+    const bool possible = test::without_membarrier([] {}); // the index is made outside
+    Index index(3);
+    if (!possible || !TestAccess::publication(TestAccess::core(index)).fence().asymmetric()) return;
+    auto reader = index.reader("a reader");
+    auto view = std::make_optional(reader.pin());
+    index.replace(1, 1);
+    REQUIRE(index.pins().size() == 1);
+    REQUIRE(index.pins().front().labels == std::vector<std::string>{"a reader"});
+    view.reset();
+    test::without_membarrier([&] {
+        auto& core = TestAccess::core(index);
+        for (const auto& pin : core.pins()) REQUIRE(pin.labels.empty());
+    });
+    REQUIRE(index.pins().empty());
+}
+
+TEST_CASE("others give way to an update that has lost eight times, not before") {
+    const int lost = GENERATE(7, 8);
+    Index index(3);
+    int runs = 0;
+    bool waited = false;
+    index.update([&](Index::Writer& writer) {
+        writer.edit(0) = 1;
+        if (++runs <= lost) {
+            auto other = index.writer();
+            other.edit(0) = runs;
+            other.commit();
+        } else if (runs == lost + 1) {
+            HookPolicy::at(SyncPoint::ticket_wait, [&] { waited = true; });
+            std::thread([&] { index.edit(0, [](int& value) { value = 7; }); }).join();
+            HookPolicy::what = nullptr;
+        }
+    });
+    REQUIRE(waited == (lost == 8));
 }
 
 TEST_CASE("a reader gives its slot back") {

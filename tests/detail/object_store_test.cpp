@@ -61,6 +61,34 @@ TEST_CASE("objects know their bytes and their kind") {
     REQUIRE(inner.birth == unborn);
 }
 
+TEST_CASE("up to 32 retired shards of up to 256 KiB are kept") {
+    using Box = ShardBox<int>;
+    test::AllocationAccount account;
+    const Allocator allocator(account);
+    {
+        SparePool<Box, Allocator> pool(allocator);
+        const auto box_of = [&](std::size_t bytes) {
+            Box* box = make_object<Box>(allocator, [] { return 1; });
+            box->set_bytes(bytes);
+            return box;
+        };
+        constexpr std::size_t most = std::size_t{256} << 10;
+        Box* more = box_of(1001);
+        SECTION("bytes") {
+            REQUIRE(pool.give_if_room(box_of(most - 1000)));
+            REQUIRE_FALSE(pool.give_if_room(more));
+            more->set_bytes(1000);
+        }
+        SECTION("shards") {
+            for (int i = 0; i < 32; ++i) REQUIRE(pool.give_if_room(box_of(1)));
+            REQUIRE_FALSE(pool.give_if_room(more));
+            destroy_object(allocator, pool.take());
+        }
+        REQUIRE(pool.give_if_room(more));
+    }
+    REQUIRE(account.live_bytes == 0);
+}
+
 TEST_CASE("a pool reserves what is missing and hands it out") {
     test::AllocationAccount account;
     Pool pool{Allocator(account)};

@@ -356,12 +356,16 @@ class Trial:
                                     text.count("\n", 0, mutant.switch[5]) + 1):
                     by_line.setdefault((mutant.header, number), []).append(mutant)
         count = 0
-        for found in re.finditer(re.escape(str(self.include)) + r"/(\S+?):(\d+):[^\n]*"
-                                 r"(error:|required from|In instantiation)?", messages):
-            if ("error:" in found[0] or "required from" in found[0]):
-                for mutant in by_line.get((found[1], int(found[2]) - 1), []):
-                    count += mutant.switch is not None
-                    mutant.switch = None
+        places = re.findall(re.escape(str(self.include)) + r"/(\S+?):(\d+):([^\n]*)", messages)
+        # Who only instantiates what is wrong is to blame where nobody else is.
+        for blamed in (r"error:", r"required from"):
+            for header, line, message in places:
+                if re.search(blamed, message):
+                    for mutant in by_line.get((header, int(line) - 1), []):
+                        count += mutant.switch is not None
+                        mutant.switch = None
+            if count:
+                break
         self.refused_list.write_text("\n".join(str(mutant) for mutant in self.mutants
                                                if mutant.switch is None))
         return count
