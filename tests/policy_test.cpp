@@ -1,5 +1,6 @@
 #include <cowindex/policy.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -71,4 +72,22 @@ TEST_CASE("the rest of the defaults") {
     STATIC_REQUIRE(std::is_same_v<DefaultPolicy<int>::Allocator, std::allocator<std::byte>>);
     STATIC_REQUIRE(noexcept(DefaultPolicy<int>::sync_point(cowindex::SyncPoint::unpin)));
     DefaultPolicy<int>::sync_point(cowindex::SyncPoint::pin_loaded);
+}
+
+TEST_CASE("whatever loses stays away for 0.1 ms to 1.6 ms, twice as long each time") {
+    using cowindex::detail::pause_after;
+    using std::chrono::microseconds;
+    REQUIRE(pause_after(1) == microseconds(0)); // it yields
+    REQUIRE(pause_after(2) == microseconds(100));
+    REQUIRE(pause_after(3) == microseconds(200));
+    REQUIRE(pause_after(6) == microseconds(1600));
+    REQUIRE(pause_after(100) == microseconds(1600));
+    int times = 0;
+    const auto end = std::chrono::steady_clock::now() + microseconds(16000);
+    do {
+        DefaultPolicy<int>::back_off(6);
+        ++times;
+    } while (std::chrono::steady_clock::now() < end);
+    REQUIRE(times <= 10);
+    DefaultPolicy<int>::back_off(1);
 }

@@ -37,6 +37,16 @@ enum class SyncPoint : std::uint8_t {
     room_wait,          ///< a committer without room gives way to those who hold a version briefly
 };
 
+namespace detail {
+
+// How long a thread that has lost so many times in a row stays away, 0.1 ms to 1.6 ms. Zero: it
+// yields.
+[[nodiscard]] constexpr std::chrono::microseconds pause_after(int tries) noexcept {
+    return std::chrono::microseconds(tries < 2 ? 0 : 100 << std::min(tries - 2, 4));
+}
+
+} // namespace detail
+
 /// Everything an index asks of its surroundings. Derive, hide what should differ, and pass the
 /// derived class as the second template argument. All members are static.
 ///
@@ -104,10 +114,10 @@ struct DefaultPolicy {
     /// one shard keep fetching it from each other's caches; one that stays away for a moment lets
     /// the others commit many times. May return at once; must not throw, nor use the index.
     static void back_off(int tries) noexcept {
-        if (tries < 2)
+        if (const auto pause = detail::pause_after(tries); pause.count() > 0)
+            std::this_thread::sleep_for(pause);
+        else
             std::this_thread::yield();
-        else // 0.1 ms to 1.6 ms
-            std::this_thread::sleep_for(std::chrono::microseconds(100 << std::min(tries - 2, 4)));
     }
 
     /// Hook for deterministic schedulers; compiles to nothing. Must not throw.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -786,6 +787,66 @@ TEST_CASE("two updates of a full index do not refuse each other") {
     const MemoryStats stats = index.memory_usage();
     REQUIRE(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes <=
             options.budget.hard_bytes);
+}
+
+TEST_CASE("a commit without room waits eight times") {
+    cowindex::Options<PatientPolicy> options;
+    options.budget.hard_bytes = bytes_at_first() + 300;
+    cowindex::CowIndex<Block, PatientPolicy> index(count, options);
+    const auto held = index.snapshot();
+    auto writer = index.writer();
+    writer.edit(1).value = 1;
+    PatientPolicy::waits = 0;
+    REQUIRE(writer.try_commit().status() == CommitStatus::over_budget);
+    REQUIRE(PatientPolicy::waits == 8);
+}
+
+TEST_CASE("a commit that just reaches the limit frees no more than others do") {
+    using Small = cowindex::CowIndex<int>;
+    using Record =
+        cowindex::detail::VersionRecord<int,
+                                        cowindex::detail::Core<int, cowindex::DefaultPolicy<int>>>;
+    cowindex::Options<cowindex::DefaultPolicy<int>> options;
+    for (const bool measures : {true, false}) {
+        Small index(64, 0, options);
+        const auto reader = index.reader();
+        auto writer = index.writer();
+        writer.edit(0) = 1;
+        writer.commit(); // what it replaced waits for a barrier
+        writer.edit(1) = 1;
+        if (measures) {
+            const MemoryStats stats = index.memory_usage(); // which takes one record out
+            options.budget.hard_bytes = stats.live_bytes + stats.retained_bytes +
+                                        stats.reclaimable_bytes + writer.memory_overhead() +
+                                        2 * sizeof(Record);
+        } else {
+            writer.commit();
+            REQUIRE(index.metrics().reclaimed_bytes == 0);
+        }
+    }
+}
+
+TEST_CASE("commit_for() looks for room now and then, not all the time") {
+    struct Counted : cowindex::DefaultPolicy<Block> {
+        static int& measured() {
+            static int times = 0;
+            return times;
+        }
+        static std::size_t bytes(const Block&) {
+            ++measured();
+            return sizeof(Block);
+        }
+        static void back_off(int) noexcept {}
+    };
+    cowindex::Options<Counted> options;
+    options.budget.hard_bytes = bytes_at_first() + 100;
+    cowindex::CowIndex<Block, Counted> index(count, options);
+    auto writer = index.writer();
+    writer.append(Block());
+    Counted::measured() = 0;
+    REQUIRE_THROWS_AS(writer.commit_for(std::chrono::milliseconds(50)), MemoryBudgetError);
+    REQUIRE(Counted::measured() > 1);
+    REQUIRE(Counted::measured() <= 20); // pauses of 50 us, 100 us and so on to 5 ms
 }
 
 TEST_CASE("above its limit an index may shrink, though somebody holds the version for a moment") {

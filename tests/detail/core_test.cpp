@@ -587,6 +587,153 @@ TEST_CASE("the lock is let go of now and then in a long reclaim, and taken again
     REQUIRE(StrictMutex::mistakes == 0);
 }
 
+TEST_CASE(
+    "records that weak_ptrs keep for a while are used again by commits that have no other work") {
+    test::AllocationAccount account;
+    cowindex::Options<HookPolicy> options;
+    options.allocator = test::CountingAllocator<std::byte>(account);
+    Index index(10, 0, options);
+    const auto go = [&](int n) {
+        for (int i = 0; i < n; ++i) {
+            const std::weak_ptr<const int> weak = index.snapshot().share(1);
+            index.replace(1, i);
+        }
+    };
+    go(100);
+    const std::size_t before = account.live_bytes;
+    go(1000);
+    REQUIRE(account.live_bytes <= before + 4096);
+}
+
+TEST_CASE("looking in does not go on for as long as others commit") {
+    Index index(10);
+    auto reader = index.reader();
+    index.replace(1, 0);
+    int looks = 0;
+    std::function<void()> look = [&] {
+        HookMutex::after_unlock = [&] { // in the middle of the barrier
+            if (++looks >= 1000) return;
+            auto writer = index.writer();
+            writer.edit(1) = looks;
+            writer.commit();
+            HookPolicy::at(SyncPoint::reclaim_barrier, look);
+        };
+    };
+    HookPolicy::at(SyncPoint::reclaim_barrier, look);
+    static_cast<void>(index.memory_usage());
+    HookPolicy::what = nullptr;
+    HookMutex::after_unlock = nullptr;
+    REQUIRE(looks == 3);
+}
+
+TEST_CASE("what was replayed ahead in vain is counted again") {
+    test::AllocationAccount account;
+    cowindex::Options<HookPolicy> options;
+    options.allocator = test::CountingAllocator<std::byte>(account);
+    Index index(64 * 200, 0, options);
+    auto writer = index.writer();
+    for (ShardId id = 0; id < 100; ++id) writer.edit(id * 64) = 1;
+    index.replace(64 * 150, 5);
+    bool retried = false;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        HookPolicy::at(SyncPoint::commit_prepared, [&] {
+            index.replace(64 * 151, 6);
+            HookPolicy::at(SyncPoint::commit_retry, [&] { retried = true; });
+        });
+    });
+    writer.commit();
+    HookPolicy::what = nullptr;
+    REQUIRE(retried);
+    REQUIRE(index.memory_usage().total_bytes() == account.live_bytes);
+}
+
+TEST_CASE("a writer does not keep the nodes of its largest batch") {
+    using cowindex::detail::Inner;
+    using Leaf = cowindex::detail::Leaf<int>;
+    constexpr ShardId leaves = 2048;
+    Index index(64 * leaves);
+    auto writer = index.writer();
+    SECTION("when it goes on with small ones") {
+        for (ShardId id = 64; id < 64 * leaves; ++id) writer.erase(id);
+        writer.commit();
+        for (int i = 0; i < 100; ++i) {
+            writer.edit(0) = i;
+            writer.commit();
+        }
+        REQUIRE(index.memory_usage().pooled_bytes < 100 * sizeof(Leaf));
+    }
+    SECTION("when it moves to another version") {
+        for (ShardId id = 64; id < 64 * leaves; id += 64) writer.edit(id) = 1;
+        index.replace(0, 1);
+        writer.rebase();
+        REQUIRE(index.memory_usage().pooled_bytes <= leaves / 2 * (sizeof(Leaf) + sizeof(Inner)));
+    }
+}
+
+TEST_CASE("large versions that were left behind still count towards a barrier") {
+    struct Large : HookPolicy {
+        static std::size_t bytes(const int& shard) { return shard == 7 ? std::size_t{4} << 20 : 4; }
+    };
+    cowindex::CowIndex<int, Large> index(10, 1);
+    index.replace(1, 7);
+    const auto reader = index.reader();
+    index.replace(0, 1);
+    int looks = 0;
+    std::function<void()> look = [&] {
+        HookMutex::after_unlock = [&] {
+            auto writer = index.writer();
+            writer.edit(++looks == 3 ? 1 : 2) = 2;
+            writer.commit();
+            if (looks < 3) HookPolicy::at(SyncPoint::reclaim_barrier, look);
+        };
+    };
+    HookPolicy::at(SyncPoint::reclaim_barrier, look);
+    static_cast<void>(index.memory_usage()); // leaves one version of 4 MiB behind
+    REQUIRE(looks == 3);
+    bool looked = false;
+    HookPolicy::at(SyncPoint::reclaim_barrier, [&] { looked = true; });
+    int commits = 0;
+    while (!looked) index.replace(3, ++commits);
+    REQUIRE(commits == 3);
+}
+
+TEST_CASE("when a barrier is due, to the object and the byte") {
+    struct Sized : HookPolicy {
+        static std::size_t bytes(const int& shard) {
+            const std::size_t rest =
+                sizeof(cowindex::detail::Leaf<int>) + cowindex::detail::box_overhead<int>;
+            return shard == 1 ? (std::size_t{1} << 20) - rest : 4;
+        }
+    };
+    bool looked = false;
+    SECTION("sixteen versions, and four objects for each") {
+        Index index(64);
+        const auto reader = index.reader();
+        HookPolicy::at(SyncPoint::reclaim_barrier, [&] { looked = true; });
+        auto writer = index.writer();
+        for (ShardId id = 0; id < 63; ++id) writer.edit(id) = 1; // and their leaf
+        writer.commit();
+    }
+    SECTION("four versions of a MiB") {
+        cowindex::CowIndex<int, Sized> index(64, 1);
+        const auto reader = index.reader();
+        HookPolicy::at(SyncPoint::reclaim_barrier, [&] { looked = true; });
+        for (ShardId id = 0; id < 4; ++id) index.replace(id, 2);
+    }
+    HookPolicy::what = nullptr;
+    REQUIRE(looked);
+}
+
+TEST_CASE("eight idle writers are kept, with what they have") {
+    Index index(10);
+    {
+        std::vector<Index::Writer> writers;
+        for (int i = 0; i < 20; ++i) writers.push_back(index.writer());
+        for (auto& writer : writers) writer.edit(1) = 1;
+    }
+    REQUIRE(index.memory_usage().pooled_bytes == 8 * sizeof(cowindex::detail::Leaf<int>));
+}
+
 TEST_CASE("writers, batches and records are used again") {
     test::AllocationAccount account;
     cowindex::Options<HookPolicy> options;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -158,4 +159,32 @@ TEST_CASE("durations of several threads are all counted, and readings make sense
     REQUIRE(reading.count() == 4 * each);
     REQUIRE(reading.min() == nanoseconds(1'000'000 - (4 * (each - 1) + 3)));
     REQUIRE(reading.max() == nanoseconds(1'000'000 + (4 * (each - 2) + 3)));
+}
+
+TEST_CASE("a reading of nothing is nothing, also while the first is being recorded") {
+    constexpr int rounds = 500;
+    std::atomic<LatencyHistogram*> next{nullptr};
+    std::atomic<bool> recorded{false};
+    std::thread recorder([&] {
+        for (int i = 0; i < rounds; ++i) {
+            LatencyHistogram* histogram = nullptr;
+            while ((histogram = next.exchange(nullptr)) == nullptr) std::this_thread::yield();
+            for (int wait = 0; wait < i; ++wait)
+                std::atomic_signal_fence(std::memory_order_seq_cst);
+            histogram->record(nanoseconds(5));
+            recorded = true;
+        }
+    });
+    bool nothing = true;
+    for (int i = 0; i < rounds; ++i) {
+        const auto histogram = std::make_unique<LatencyHistogram>();
+        recorded = false;
+        next = histogram.get();
+        while (!recorded) {
+            const auto reading = histogram->read();
+            nothing = nothing && (reading.count() != 0 || reading.total() == nanoseconds(0));
+        }
+    }
+    recorder.join();
+    REQUIRE(nothing);
 }

@@ -272,6 +272,8 @@ def all_programs():
                 if source.stem in slow:
                     runs = [["--abort", f"~{slow[source.stem]}"], ["--abort", slow[source.stem]]]
                 programs.append(Program(source.stem, [*more, f"{folder}/{source.name}"], runs))
+    programs.append(Program("publication_standin_test", ["detail/publication_test.cpp"], [["--abort"]],
+                            options=("-DCOWINDEX_SHARED_CELL_STANDIN",)))
     return programs
 
 
@@ -420,10 +422,11 @@ class Trial:
     # The names of the programs for a mutant that is compiled alone.
     def programs_for(self, header):
         ids = {mutant.id for mutant in self.by_header[header]}
-        stem = pathlib.Path(header).stem
-        names = [f"{stem}_test"] if f"{stem}_test" in self.programs else []
+        include = f"#include <{header}>"
+        names = [name for name, program in self.programs.items()
+                 if any(include in (ROOT / "tests" / source).read_text() for source in program.sources)]
         for _, name, _, reached in sorted(self.runs, key=lambda run: (-len(run[3] & ids), run[0])):
-            if name not in names and len(names) < 3:
+            if name not in names and len(names) < 5:
                 names.append(name)
         return names
 
