@@ -55,6 +55,7 @@ struct FragilePolicy : cowindex::DefaultPolicy<Fragile> {
         Faults::call();
         return sizeof(Fragile);
     }
+    static void back_off(int) noexcept {} // in earnest it would take minutes
 };
 
 using Index = cowindex::CowIndex<Fragile, FragilePolicy>;

@@ -701,7 +701,7 @@ TEST_CASE("a write that other writers leave no room lets go of its version and c
     SECTION("not if they never let go") {
         REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
         REQUIRE(runs == 2);
-        REQUIRE(PatientPolicy::waits > 2 * tries + 30);
+        REQUIRE(PatientPolicy::waits == 2 * tries + 32);
     }
     SECTION("not if it would not fit though they let go") {
         const auto append = [&](auto& update) {

@@ -348,8 +348,9 @@ class Trial:
         output.unlink(missing_ok=True)
         return result.stderr
 
-    # Takes out the switches that the compiler complains of.
-    def refuse(self, messages):
+    # Takes out the switches that the compiler complains of. Of each program it is the first error
+    # that counts: most others follow from it.
+    def refuse(self, outputs):
         by_line = {}
         for mutant in self.mutants:
             if mutant.switch:
@@ -358,16 +359,19 @@ class Trial:
                                     text.count("\n", 0, mutant.switch[5]) + 1):
                     by_line.setdefault((mutant.header, number), []).append(mutant)
         count = 0
-        places = re.findall(re.escape(str(self.include)) + r"/(\S+?):(\d+):([^\n]*)", messages)
-        # Who only instantiates what is wrong is to blame where nobody else is.
-        for blamed in (r"error:", r"required from"):
-            for header, line, message in places:
-                if re.search(blamed, message):
-                    for mutant in by_line.get((header, int(line) - 1), []):
-                        count += mutant.switch is not None
-                        mutant.switch = None
-            if count:
-                break
+        place = re.compile(re.escape(str(self.include)) + r"/(\S+?):(\d+):")
+        for output in outputs:
+            lines = output.split("\n")
+            first = next((number for number, line in enumerate(lines) if "error:" in line), len(lines))
+            # Who only instantiates what is wrong is to blame where nobody else is.
+            for blamed in (lines[first:first + 1], lines[:first], lines):
+                mutants = [mutant for header, line in place.findall("\n".join(blamed))
+                           for mutant in by_line.get((header, int(line) - 1), []) if mutant.switch]
+                for mutant in mutants:
+                    count += mutant.switch is not None
+                    mutant.switch = None
+                if mutants:
+                    break
         self.refused_list.write_text("\n".join(str(mutant) for mutant in self.mutants
                                                if mutant.switch is None))
         return count
@@ -379,16 +383,16 @@ class Trial:
             while True:
                 tasks = [self.programs[name] for name in names
                         if not self.up_to_date(self.programs[name])]
-                messages = "".join(pool.map(self.compile, tasks))
-                if not messages:
+                outputs = [output for output in pool.map(self.compile, tasks) if output]
+                if not outputs:
                     if len(names) == len(self.programs):
                         return
                     names = list(self.programs)
                     continue
-                refused = self.refuse(messages)
+                refused = self.refuse(outputs)
                 print(f"{refused} mutants cannot be switched", flush=True)
                 if refused == 0:
-                    sys.exit(messages[:8000])
+                    sys.exit(outputs[0][:8000])
                 # Those that are built keep the switches: their numbers do not change.
                 kept = {name: os.stat(self.work / "programs" / name) for name in names
                         if (self.work / "programs" / name).exists()}

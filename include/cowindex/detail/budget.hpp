@@ -132,7 +132,6 @@ std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch,
     if (latest->writers == (base == latest ? 1 : holds) && held_by_writers_only(latest, owner))
         bytes += batch.replaced_bytes(built, below == nullptr ? nullptr : &below->version) +
                  sizeof(Record);
-    registry_.forget_scan();
     return bytes;
 }
 

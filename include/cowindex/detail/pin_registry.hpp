@@ -123,7 +123,7 @@ class PinRegistry {
 
     // Effect: remembers what each slot names. `skip` is the latest version: of no interest.
     void scan(const Publication<Record, Policy>& source, const Record* skip) noexcept {
-        forget_scan();
+        seen_ = nullptr;
         if (!anyone()) return;
         for (Slot* slot = slots_; slot != nullptr; slot = slot->next) {
             slot->seen = slot->word.scan(source);
@@ -131,8 +131,6 @@ class PinRegistry {
                 slot->next_seen = std::exchange(seen_, slot);
         }
     }
-    void forget_scan() noexcept { seen_ = nullptr; }
-
     // By the last scan.
     [[nodiscard]] bool is_pinned(const Record* record) const noexcept {
         for (const Slot* slot = seen_; slot != nullptr; slot = slot->next_seen)

@@ -31,10 +31,7 @@ void Core<Shard, Policy>::look_for_pins(Guard<Lock>& guard) {
         const bool ordered = publication_.fence().heavy();
         const auto cost = std::chrono::steady_clock::now() - start;
         guard.relock();
-        if (!ordered) { // nothing may be freed, and nothing is known about pins
-            registry_.forget_scan();
-            return;
-        }
+        if (!ordered) return; // nothing may be freed
         barrier_versions_ = std::clamp(static_cast<std::size_t>(cost / barrier_share),
                                        Policy::barrier_min_versions, Policy::barrier_max_versions);
     }
