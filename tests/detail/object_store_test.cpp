@@ -23,6 +23,26 @@ struct alignas(256) Wide {
     char character = 'w';
 };
 
+struct NoAssign {};
+struct Assign {
+    static void assign(int& retired, const int& shard) { retired = shard; }
+};
+struct AssignToCopy {
+    static void assign(int, const int&) noexcept {}
+};
+struct AssignToConstant {
+    static void assign(const int&, const int&) {}
+};
+struct AssignToPointer {
+    static void assign(int*, const int&) {}
+};
+struct AssignToAny {
+    static void assign(auto&& retired, const auto& shard) { retired = shard; }
+};
+struct AssignOther {
+    static void assign(Wide&, const Wide&) {}
+};
+
 } // namespace
 
 TEST_CASE("objects are made and freed through the allocator, with their alignment") {
@@ -219,4 +239,14 @@ TEST_CASE("a pool of memory for shards is bounded by bytes where they are large"
     for (Box* box : boxes) pool.give(box);
     REQUIRE(account.live_bytes <= 128 * 1024);
     REQUIRE(pool.bytes() == account.live_bytes);
+}
+
+TEST_CASE("an assign() that would change nothing is known") {
+    REQUIRE(assign_is_right<int, NoAssign>());
+    REQUIRE(assign_is_right<int, Assign>());
+    REQUIRE(assign_is_right<int, AssignToAny>());
+    REQUIRE_FALSE(assign_is_right<int, AssignToCopy>());
+    REQUIRE_FALSE(assign_is_right<int, AssignToConstant>());
+    REQUIRE_FALSE(assign_is_right<int, AssignToPointer>());
+    REQUIRE_FALSE(assign_is_right<int, AssignOther>());
 }

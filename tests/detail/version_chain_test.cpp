@@ -388,3 +388,13 @@ TEST_CASE("records are pooled up to a bound") {
     REQUIRE(surplus == taken.record_count);
     REQUIRE(surplus + pooled == 200);
 }
+
+TEST_CASE("the allocators of two control blocks are equal where they are of one record") {
+    FakeCore core;
+    const Record first(core);
+    const Record second(core);
+    const ControlAllocator<std::byte, Record> allocator(&first);
+    const ControlAllocator<int, Record> rebound(allocator);
+    REQUIRE(allocator == rebound);
+    REQUIRE_FALSE(ControlAllocator<std::byte, Record>(&second) == rebound);
+}

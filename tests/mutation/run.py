@@ -143,7 +143,7 @@ def mutants_of(header, base, orders):
     for number, (line, code) in enumerate(zip(original.split("\n"), text.split("\n"))):
         here, offset = offset, offset + len(line) + 1
         stripped = code.strip()
-        if not stripped or stripped.startswith(("#", "template", "namespace", "inline constexpr")):
+        if not stripped or stripped.startswith(("#", "template", "namespace", "inline constexpr", "static_assert")):
             continue
 
         def put(found, new):
@@ -272,6 +272,8 @@ def all_programs():
                 if source.stem in slow:
                     runs = [["--abort", f"~{slow[source.stem]}"], ["--abort", slow[source.stem]]]
                 programs.append(Program(source.stem, [*more, f"{folder}/{source.name}"], runs))
+    programs.append(Program("no_exceptions", ["no_exceptions/main.cpp"], [[]], catch=False,
+                            options=("-fno-exceptions",)))
     programs.append(Program("publication_standin_test", ["detail/publication_test.cpp"], [["--abort"]],
                             options=("-DCOWINDEX_SHARED_CELL_STANDIN",)))
     return programs

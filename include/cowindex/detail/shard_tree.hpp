@@ -20,7 +20,8 @@ inline constexpr unsigned leaf_bits = 6;
 inline constexpr unsigned inner_bits = 7;
 inline constexpr std::size_t leaf_width = std::size_t{1} << leaf_bits;
 inline constexpr std::size_t inner_width = std::size_t{1} << inner_bits;
-inline constexpr unsigned max_height = 9; // 6 + 9 * 7 >= 64
+inline constexpr unsigned max_height = 9;                  // 6 + 9 * 7 >= 64
+inline constexpr std::size_t path_length = max_height + 1; // a node for each level, and the leaf
 
 // The birth of what only its writer can see. Stamped with the version by the commit.
 inline constexpr Version unborn = ~Version{0};
@@ -99,6 +100,8 @@ struct Inner : Node {
     for (id >>= leaf_bits; id != 0; id >>= inner_bits) ++height;
     return height;
 }
+
+static_assert(height_for(unborn) == max_height);
 
 // Which child of a node at `level` (1 is just above the leaves) leads to `id`.
 [[nodiscard]] constexpr std::size_t child_index(ShardId id, unsigned level) noexcept {

@@ -45,7 +45,7 @@ class TreeBuilder {
 
     // The nodes that lead to a shard, by level.
     struct Path {
-        Node* node[max_height + 1];
+        Node* node[path_length];
     };
 
     // The box of `id`, and the path to it; null where it is absent, the path is then useless.
@@ -111,7 +111,7 @@ class TreeBuilder {
     // Effect: no shard has `id`; nodes that hold nothing any more leave the tree.
     // Preconditions: `id` is present, the pool holds need(id).
     void remove(ShardId id) noexcept {
-        Node** links[max_height + 1];
+        Node** links[path_length];
         Node** link = &tree_.root;
         for (unsigned level = tree_.height;; --level) {
             *link = own(*link, level);
