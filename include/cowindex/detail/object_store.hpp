@@ -177,8 +177,9 @@ template <class Shard, class Policy>
 [[nodiscard]] constexpr bool assign_is_right() {
     if constexpr (requires { typename Retired<decltype(&Policy::assign)>::type; }) {
         using First = typename Retired<decltype(&Policy::assign)>::type;
-        return recycles<Shard, Policy> && std::is_lvalue_reference_v<First> &&
-               !std::is_const_v<std::remove_reference_t<First>>;
+        return std::conjunction_v<std::bool_constant<recycles<Shard, Policy>>,
+                                  std::is_lvalue_reference<First>,
+                                  std::negation<std::is_const<std::remove_reference_t<First>>>>;
     } else {
         return true;
     }
