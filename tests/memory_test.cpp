@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <cowindex/cowindex.hpp>
@@ -125,4 +126,15 @@ TEST_CASE("a pin's retained bytes are what is freed when it alone goes") {
         }
     }
     REQUIRE(let_go > 100);
+}
+
+TEST_CASE(
+    "a pressure callback is made of what can be called with statistics, and of nothing else") {
+    using cowindex::PressureCallback;
+    const auto takes_stats = [](const cowindex::MemoryStats&) {};
+    const auto takes_text = [](const std::string&) {};
+    REQUIRE(std::is_constructible_v<PressureCallback, decltype(takes_stats)>);
+    REQUIRE_FALSE(std::is_constructible_v<PressureCallback, decltype(takes_text)>);
+    REQUIRE_FALSE(std::is_constructible_v<PressureCallback, int>);
+    REQUIRE(std::is_copy_constructible_v<PressureCallback>);
 }
