@@ -175,11 +175,12 @@ class CowIndex {
         for (int tries = 1;; ++tries) {
             if constexpr (std::is_void_v<Result>) {
                 fn(scope.writer);
-                if (const CommitResult result = scope.attempt(tries)) return result.version();
+                if (const CommitResult result = scope.attempt()) return result.version();
             } else {
                 Result value = fn(scope.writer);
-                if (scope.attempt(tries)) return value;
+                if (scope.attempt()) return value;
             }
+            scope.lost(tries); // after the end of `value`, which may hold a version
             scope.again();
         }
     }
@@ -196,7 +197,8 @@ class CowIndex {
         UpdateScope scope(core());
         scope.writer.replace(id, std::move(shard));
         for (int tries = 1;; ++tries) {
-            if (const CommitResult result = scope.attempt(tries)) return result.version();
+            if (const CommitResult result = scope.attempt()) return result.version();
+            scope.lost(tries);
             scope.core.retarget(scope.writer.batch());
             if (scope.writer.batch().changes[0].before == nullptr)
                 detail::throw_absent(id, scope.writer.id_bound());
@@ -209,7 +211,12 @@ class CowIndex {
         ShardId id = writer.append(std::move(shard));
         int refusals = 0;
         // Another writer may choose the same id for an insert() and commit first.
-        while (writer.batch().changes[0].before != nullptr || !writer.attempt(refusals)) {
+        for (;;) {
+            if (writer.batch().changes[0].before == nullptr) {
+                const CommitResult result = writer.attempt(refusals);
+                if (result) break;
+                if (result.status() == CommitStatus::over_budget) writer.let_others_go(refusals);
+            }
             if (writer.batch().changes[0].before != nullptr) id = core().next_id();
             core().discard_but_box(writer.batch(), id);
         }
@@ -237,10 +244,11 @@ class CowIndex {
             writer.require_all(); // what others add meanwhile must go, too
             for (ShardId id = shards.size(); writer.tree().seek(id) != nullptr; ++id)
                 writer.erase(id);
-            if (const CommitResult result = scope.attempt(tries)) {
+            if (const CommitResult result = scope.attempt()) {
                 shards.clear();
                 return result.version();
             }
+            scope.lost(tries);
             scope.core.retarget(writer.batch());
         }
     }
@@ -286,19 +294,24 @@ class CowIndex {
         UpdateScope(const UpdateScope&) = delete;
         UpdateScope& operator=(const UpdateScope&) = delete;
 
-        // False: to be tried again, now.
-        [[nodiscard]] CommitResult attempt(int tries) {
+        // False: to be tried again, after lost().
+        [[nodiscard]] CommitResult attempt() {
             CommitResult result = writer.attempt(refusals);
-            if (result.status() == CommitStatus::conflict &&
-                !core.lost_try(writer.batch(), frame, tries))
-                writer.core_->stay_away(writer.batch(), tries);
+            conflict = result.status() == CommitStatus::conflict;
             return result;
+        }
+        void lost(int tries) {
+            if (!conflict)
+                writer.let_others_go(refusals);
+            else if (!core.lost_try(writer.batch(), frame, tries))
+                writer.core_->stay_away(writer.batch(), tries);
         }
         void again() { writer.core_->discard(writer.batch(), Core::uncounted); }
 
         Core& core;
         typename Core::ActiveUpdate frame{};
         Writer writer;
+        bool conflict = false; // the last attempt
         int refusals = 0;
     };
 

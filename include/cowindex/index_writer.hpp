@@ -245,16 +245,18 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         : core_(&core), batch_(batch), update_(update) {}
 
     // As try_commit(), for edits that can be made again: returns over_budget a few times at most,
-    // and only where that may help.
+    // and only where let_others_go() may help.
     [[nodiscard]] CommitResult attempt(int& refusals) {
-        static constexpr int enough = 3;
         CommitResult result = try_commit();
-        if (result.status() == CommitStatus::over_budget) {
-            if (!batch().held_up || refusals++ == enough) core_->throw_over_budget(batch());
-            if (!core_->let_others_go(batch())) refusals = enough; // one last look
-        }
+        if (result.status() == CommitStatus::over_budget &&
+            (!batch().held_up || refusals++ == enough_refusals))
+            core_->throw_over_budget(batch());
         return result;
     }
+    void let_others_go(int& refusals) {
+        if (!core_->let_others_go(batch())) refusals = enough_refusals; // one last look
+    }
+    static constexpr int enough_refusals = 3;
 
     [[nodiscard]] Batch& batch() {
         if (batch_ == nullptr) detail::throw_moved_from("IndexWriter");

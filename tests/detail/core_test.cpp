@@ -844,7 +844,11 @@ struct LosingPolicy : cowindex::DefaultPolicy<int> {
         other();
         losses = left;
     }
-    static void back_off(int tries) noexcept { waits.push_back(tries); }
+    static inline std::function<void()> at_wait;
+    static void back_off(int tries) noexcept {
+        waits.push_back(tries);
+        if (at_wait) at_wait();
+    }
 };
 
 } // namespace
@@ -883,6 +887,28 @@ TEST_CASE("a barrier that the kernel refuses leaves no old news of pins") {
         for (const auto& pin : core.pins()) REQUIRE(pin.labels.empty());
     });
     REQUIRE(index.pins().empty());
+}
+
+TEST_CASE("what an update returns is gone while it stays away") {
+    cowindex::CowIndex<int, LosingPolicy> index(3);
+    std::size_t held = 0;
+    LosingPolicy::other = [&] {
+        auto writer = index.writer();
+        ++writer.edit(1);
+        writer.commit();
+    };
+    LosingPolicy::at_wait = [&] { held = std::max(held, index.active_readers()); };
+    LosingPolicy::waits.clear();
+    LosingPolicy::losses = 2;
+    const auto snapshot = index.update([&](auto& writer) {
+        writer.edit(1) = 7;
+        return index.snapshot();
+    });
+    LosingPolicy::at_wait = nullptr;
+    LosingPolicy::other = nullptr;
+    REQUIRE(LosingPolicy::waits.size() == 2);
+    REQUIRE(held == 0);
+    REQUIRE(snapshot.version() == 2);
 }
 
 TEST_CASE("others give way to an update that has lost eight times, not before") {

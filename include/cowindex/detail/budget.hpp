@@ -58,7 +58,7 @@ COWINDEX_COLD bool Core<Shard, Policy>::fits(Batch& batch, const typename Batch:
     const std::size_t hard = settings_.budget.hard_bytes;
     batch.counts_on_room = needed.at_most > hard;
     batch.refused_bytes = needed.after;
-    batch.held_up = open_count_ > 1 && !freeing_shards;
+    batch.held_up = batch.held_up || (open_count_ > 1 && !freeing_shards);
     // Where weak_ptrs keep records for good, they may keep the next one as well.
     const std::size_t kept = chain_.dropped_count() == 0 ? 0 : sizeof(Record);
     return needed.after <= hard || needed.after + kept < chain_.total_bytes();

@@ -47,6 +47,7 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
 
     CommitOutcome outcome = CommitOutcome::committed;
     int tries = 0;
+    batch.held_up = false;
     do {
         outcome = commit_section(batch, ids, limited);
     } while (limited && tries_again(batch, outcome, tries));
