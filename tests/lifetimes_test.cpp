@@ -7,6 +7,7 @@
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -121,6 +122,40 @@ TEST_CASE("a writer commits after every handle is gone") {
     writer.edit(3).value = 6;
     writer.commit();
     REQUIRE(snapshot[3].value == 5);
+}
+
+TEST_CASE("an update outlives its writer and every handle") {
+    enum class Fate { moved_away, moved_back, replaced, replaced_by_another };
+    const auto fate =
+        GENERATE(Fate::moved_away, Fate::moved_back, Fate::replaced, Fate::replaced_by_another);
+    Index other(3, Counted(1));
+    {
+        auto index = std::make_optional<Index>(100U, Counted(1));
+        std::int64_t alive = 0;
+        const auto end_index = [&](Index::Writer& writer) {
+            writer.edit(7).value = 2;
+            switch (fate) {
+            case Fate::moved_away: static_cast<void>(Index::Writer(std::move(writer))); break;
+            case Fate::moved_back: {
+                Index::Writer kept(std::move(writer));
+                writer = std::move(kept);
+                break;
+            }
+            case Fate::replaced: writer = index->writer(); break;
+            case Fate::replaced_by_another: writer = other.writer(); break;
+            }
+            index.reset();
+            alive = Counted::alive;
+        };
+        if (fate == Fate::moved_away)
+            REQUIRE_THROWS_AS(index->update(end_index), std::logic_error);
+        else
+            index->update(end_index);
+        REQUIRE(alive >= 103); // the index is there until its update has ended
+    }
+    REQUIRE(Counted::alive == 3);
+    REQUIRE(test::validate(other) == "");
+    REQUIRE(other.metrics().pending_writers == 0);
 }
 
 TEST_CASE("a weak_ptr to a shared shard may outlive all") {

@@ -129,6 +129,33 @@ TEST_CASE("a shard's destructor may read, write and reclaim the index") {
     Lively::on_destruction = nullptr;
 }
 
+namespace {
+
+// Cannot be moved, only copied; a copy is not armed.
+struct Stubborn {
+    static inline std::function<void()> on_destruction;
+    Stubborn() = default;
+    Stubborn(const Stubborn& other) : value(other.value) {}
+    Stubborn& operator=(const Stubborn&) = delete;
+    ~Stubborn() {
+        if (armed) on_destruction();
+    }
+    int value = 0;
+    bool armed = false;
+};
+
+} // namespace
+
+TEST_CASE("what assign() was given may update the index when it ends") {
+    cowindex::CowIndex<Stubborn> index(3);
+    Stubborn::on_destruction = [&] { index.edit(0, [](Stubborn& shard) { ++shard.value; }); };
+    std::vector<Stubborn> shards(2);
+    for (Stubborn& shard : shards) shard.armed = true;
+    REQUIRE(index.assign(std::move(shards)) == 1);
+    REQUIRE(index.version() == 3);
+    REQUIRE(index.snapshot()[0].value == 2);
+}
+
 TEST_CASE("destructors that commit do not nest without bound") {
     Fixture f;
     int budget = 3000;

@@ -232,25 +232,9 @@ class CowIndex {
     /// others commit meanwhile. *Exceptions* the index is as before; some of `shards` may have been
     /// moved from.
     Version assign(std::vector<Shard>&& shards) {
-        UpdateScope scope(core());
-        Writer& writer = scope.writer;
-        for (ShardId id = 0; id < shards.size(); ++id) {
-            if (writer.contains(id))
-                writer.replace(id, std::move(shards[id]));
-            else
-                writer.insert(id, std::move(shards[id]));
-        }
-        for (int tries = 1;; ++tries) {
-            writer.require_all(); // what others add meanwhile must go, too
-            for (ShardId id = shards.size(); writer.tree().seek(id) != nullptr; ++id)
-                writer.erase(id);
-            if (const CommitResult result = scope.attempt()) {
-                shards.clear();
-                return result.version();
-            }
-            scope.lost(tries);
-            scope.core.retarget(writer.batch());
-        }
+        const Version version = assign_all(shards);
+        shards.clear(); // their destructors may use the index
+        return version;
     }
 
     // ---- looking in ----------------------------------------------------------------------------
@@ -290,6 +274,7 @@ class CowIndex {
                 core.close_batch(std::exchange(writer.batch_, nullptr), &frame);
             else
                 core.end_update(frame);
+            if (frame.is_user) core.drop_user();
         }
         UpdateScope(const UpdateScope&) = delete;
         UpdateScope& operator=(const UpdateScope&) = delete;
@@ -314,6 +299,25 @@ class CowIndex {
         bool conflict = false; // the last attempt
         int refusals = 0;
     };
+
+    Version assign_all(std::vector<Shard>& shards) {
+        UpdateScope scope(core());
+        Writer& writer = scope.writer;
+        for (ShardId id = 0; id < shards.size(); ++id) {
+            if (writer.contains(id))
+                writer.replace(id, std::move(shards[id]));
+            else
+                writer.insert(id, std::move(shards[id]));
+        }
+        for (int tries = 1;; ++tries) {
+            writer.require_all(); // what others add meanwhile must go, too
+            for (ShardId id = shards.size(); writer.tree().seek(id) != nullptr; ++id)
+                writer.erase(id);
+            if (const CommitResult result = scope.attempt()) return result.version();
+            scope.lost(tries);
+            scope.core.retarget(writer.batch());
+        }
+    }
 
     template <class Fill>
     [[nodiscard]] static Core* create(const Options& options, Fill&& fill) {

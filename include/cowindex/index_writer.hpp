@@ -74,13 +74,15 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
   public:
     /// Takes over the edits, and with them the references from `edit()`.
     IndexWriter(IndexWriter&& other) noexcept
-        : core_(other.core_), batch_(std::exchange(other.batch_, nullptr)) {}
+        : core_(other.core_), batch_(std::exchange(other.batch_, nullptr)) {
+        other.part_from_update();
+    }
     /// Discards the edits that this writer had and takes over those of `other`.
     IndexWriter& operator=(IndexWriter&& other) noexcept {
         IndexWriter taken(std::move(other));
+        part_from_update();
         std::swap(core_, taken.core_);
         std::swap(batch_, taken.batch_);
-        update_ = nullptr;
         return *this;
     }
     IndexWriter(const IndexWriter&) = delete;
@@ -257,6 +259,14 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         if (!core_->let_others_go(batch())) refusals = enough_refusals; // one last look
     }
     static constexpr int enough_refusals = 3;
+
+    // What this writer held may go before the update does, and the last handle with it.
+    void part_from_update() noexcept {
+        if (update_ == nullptr) return;
+        core_->add_user();
+        update_->is_user = true;
+        update_ = nullptr;
+    }
 
     [[nodiscard]] Batch& batch() {
         if (batch_ == nullptr) detail::throw_moved_from("IndexWriter");

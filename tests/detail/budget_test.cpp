@@ -690,13 +690,31 @@ TEST_CASE("a write that other writers leave no room lets go of its version and c
         options.budget.hard_bytes = FullIndex(61).memory_usage().live_bytes + 500;
         FullIndex shorter(60, options);
         writer = shorter.writer();
+        std::size_t holding = 1;
         PatientPolicy::at_wait = [&] {
-            if (PatientPolicy::waits == tries + 2) writer.reset();
+            if (PatientPolicy::waits != tries + 2) return;
+            writer.reset();
+            holding = test::TestAccess::chain(test::TestAccess::core(shorter)).latest()->writers;
         };
         REQUIRE(shorter.append(Block()) == 60);
+        REQUIRE(holding == 0);
         REQUIRE(PatientPolicy::waits == tries + 2);
         REQUIRE(shorter.snapshot().contains(60));
         REQUIRE(test::validate(shorter) == "");
+    }
+    SECTION("without what its function has returned") {
+        std::size_t held = 1;
+        PatientPolicy::at_wait = [&] {
+            if (PatientPolicy::waits != tries + 2) return;
+            held = index.active_readers();
+            writer.reset();
+        };
+        static_cast<void>(index.update([&](auto& update) {
+            edit(update);
+            return runs == 1 ? index.snapshot() : FullIndex::Snapshot();
+        }));
+        REQUIRE(runs == 2);
+        REQUIRE(held == 0);
     }
     SECTION("not if they never let go") {
         REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);

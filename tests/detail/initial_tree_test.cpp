@@ -171,3 +171,18 @@ TEST_CASE("an initial tree whose memory runs out at any object leaves nothing be
     }
     REQUIRE(Scarce::in_use == 0);
 }
+
+TEST_CASE("the leaves below an inner node are made together, before their shards") {
+    using Scarce = ScarceAllocator<int>;
+    Scarce::left = 1'000'000;
+    InitialTree<Shard, ScarcePolicy> initial({}, 7);
+    constexpr int leaves = static_cast<int>(inner_width);
+    initial.fill(first_inner + 1, [&](ShardId id) {
+        // The root, its two children, the leaves of the first or of both of them, and memory for
+        // each shard up to this one.
+        if (id == 0) REQUIRE(Scarce::in_use == 3 + leaves + 1);
+        if (id == first_inner)
+            REQUIRE(Scarce::in_use == 3 + leaves + 1 + static_cast<int>(first_inner) + 1);
+        return Shard(id);
+    });
+}

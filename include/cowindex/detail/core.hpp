@@ -72,6 +72,7 @@ class Core {
         std::thread::id thread = std::this_thread::get_id();
         ActiveUpdate* next = nullptr;
         Ticket ticket{};
+        bool is_user = false; // of the core: its writer is not, once it has been moved away
     };
 
     // Makes an index whose first version holds what `fill(InitialTree&)` builds. The caller is its

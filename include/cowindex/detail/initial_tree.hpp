@@ -32,6 +32,7 @@ class InitialTree {
         if (count == 0) return;
         tree_.set_height(height_for(count - 1));
         tree_.id_bound = count;
+        make_node(tree_.root, tree_.height);
         fill(tree_.root, tree_.height, 0, make);
     }
 
@@ -42,37 +43,45 @@ class InitialTree {
     [[nodiscard]] std::size_t node_bytes() const noexcept { return node_bytes_; }
 
   private:
-    // Effect: `link` leads to the node at `level` whose ids begin with `first`, and all below it.
-    // A node is linked before it is filled, so that nothing is lost if something throws.
+    // Effect: `node`, whose ids begin with `first`, has its children and all below them.
+    //
+    // The children are made together, before anything below them: nodes that lie side by side share
+    // pages. With each leaf among its shards instead, a random read of a million shards took 1.3
+    // to 1.9 times as long. Each is linked as it is made, so nothing is lost if something throws.
     template <class Make>
-    void fill(Node*& link, unsigned level, ShardId first, Make& make) {
+    void fill(Node* node, unsigned level, ShardId first, Make& make) {
+        const ShardId ids = tree_.id_bound - first;
         if (level == 0) {
-            auto* leaf = begin(link, make_object<Leaf<Shard>>(allocator_), level);
-            const ShardId here = std::min<ShardId>(leaf_width, tree_.id_bound - first);
-            for (ShardId i = 0; i < here; ++i) {
+            auto* leaf = static_cast<Leaf<Shard>*>(node);
+            for (ShardId i = 0; i < std::min<ShardId>(leaf_width, ids); ++i) {
                 leaf->child[i] = make_box(first + i, make);
-                leaf->used = leaf->extent = static_cast<std::uint16_t>(i + 1);
+                count_child(*leaf);
             }
             return;
         }
-        auto* inner = begin(link, make_object<Inner>(allocator_), level);
+        auto* inner = static_cast<Inner*>(node);
         const unsigned span_bits = leaf_bits + inner_bits * (level - 1);
-        for (std::size_t i = 0; i < inner_width; ++i) {
-            const ShardId below = first + (ShardId{i} << span_bits);
-            if (below >= tree_.id_bound) break;
-            inner->used = inner->extent = static_cast<std::uint16_t>(i + 1);
-            fill(inner->child[i], level - 1, below, make);
+        const ShardId children = std::min<ShardId>(inner_width, ((ids - 1) >> span_bits) + 1);
+        for (ShardId i = 0; i < children; ++i) {
+            make_node(inner->child[i], level - 1);
+            count_child(*inner);
         }
+        for (ShardId i = 0; i < children; ++i)
+            fill(inner->child[i], level - 1, first + (i << span_bits), make);
     }
 
-    template <class AnyNode>
-    AnyNode* begin(Node*& link, AnyNode* node, unsigned level) noexcept {
-        node->level = static_cast<std::uint16_t>(level);
-        node->birth = birth_;
-        node_bytes_ += node->bytes();
-        link = node;
-        return node;
+    // Effect: `link` leads to a node without children.
+    void make_node(Node*& link, unsigned level) {
+        if (level == 0)
+            link = make_object<Leaf<Shard>>(allocator_);
+        else
+            link = make_object<Inner>(allocator_);
+        link->level = static_cast<std::uint16_t>(level);
+        link->birth = birth_;
+        node_bytes_ += link->bytes();
     }
+
+    static void count_child(Node& node) noexcept { node.extent = ++node.used; }
 
     template <class Make>
     ShardBox<Shard>* make_box(ShardId id, Make& make) {
@@ -93,8 +102,7 @@ class InitialTree {
             for (std::size_t i = 0; i < leaf->used; ++i) destroy_object(allocator_, leaf->child[i]);
         } else {
             auto* inner = static_cast<Inner*>(node);
-            for (std::size_t i = 0; i < inner->used; ++i)
-                if (inner->child[i] != nullptr) destroy(inner->child[i]);
+            for (std::size_t i = 0; i < inner->used; ++i) destroy(inner->child[i]);
         }
         destroy_node<Shard>(allocator_, node);
     }
