@@ -158,6 +158,69 @@ TEST_CASE("an update outlives its writer and every handle") {
     REQUIRE(other.metrics().pending_writers == 0);
 }
 
+namespace {
+
+// Runs a function when one is destroyed that was armed, or measured.
+struct Hooked {
+    static inline std::function<void()> when_destroyed;
+    static inline std::int64_t alive = 0;
+    explicit Hooked(bool is_armed = false) : armed(is_armed) { ++alive; }
+    Hooked(const Hooked&) { ++alive; }
+    Hooked(Hooked&& other) noexcept : armed(std::exchange(other.armed, false)) { ++alive; }
+    Hooked& operator=(const Hooked&) = delete;
+    ~Hooked() {
+        if (armed) when_destroyed();
+        --alive;
+    }
+    bool armed = false;
+};
+
+struct HookedPolicy : cowindex::DefaultPolicy<Hooked> {
+    static inline std::function<void()> when_measured;
+    static std::size_t bytes(const Hooked&) {
+        if (when_measured) std::exchange(when_measured, nullptr)();
+        return sizeof(Hooked);
+    }
+};
+using HookedIndex = cowindex::CowIndex<Hooked, HookedPolicy>;
+
+} // namespace
+
+TEST_CASE("reclaim() outlives every handle") {
+    auto index = std::make_optional<HookedIndex>(100U, [](ShardId) { return Hooked(); });
+    auto snapshot = std::make_optional(index->snapshot());
+    index->replace(7, Hooked(true));
+    snapshot.emplace(index->snapshot());
+    index->replace(7, Hooked());
+    snapshot.reset();
+    std::int64_t left = 0;
+    Hooked::when_destroyed = [&] {
+        index.reset();
+        left = Hooked::alive;
+    };
+    REQUIRE(index->reclaim() > 0);
+    REQUIRE_FALSE(index.has_value());
+    REQUIRE(left >= 100); // the index is there until reclaim() has ended
+    REQUIRE(Hooked::alive == 0);
+}
+
+TEST_CASE("append() outlives its handle") {
+    HookedIndex first(3, [](ShardId) { return Hooked(); });
+    HookedIndex second(50, [](ShardId) { return Hooked(); });
+    HookedIndex handle = first;
+    HookedPolicy::when_measured = [&] { // with the id chosen
+        handle = second;
+        auto writer = first.writer();
+        writer.insert(3, Hooked());
+        writer.commit();
+    };
+    REQUIRE(handle.append(Hooked()) == 4);
+    REQUIRE(first.size() == 5);
+    REQUIRE(first.metrics().pending_writers == 0);
+    REQUIRE(second.version() == 0);
+    REQUIRE(test::validate(first) == "");
+}
+
 TEST_CASE("a weak_ptr to a shared shard may outlive all") {
     test::AllocationAccount account;
     cowindex::Options<Policy> options;

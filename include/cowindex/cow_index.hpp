@@ -120,7 +120,7 @@ class CowIndex {
 
     /// *Returns* what `fn(const View&)` returns, run on the latest version with a slot borrowed
     /// from the index: for thread pools that cannot carry a `Reader`. *Complexity* two atomic
-    /// exchanges more than a reader's pin.
+    /// exchanges more than a reader's pin. *Preconditions* a handle of the index outlives the call.
     template <class Fn>
     decltype(auto) read(Fn&& fn) const {
         struct Borrowed {
@@ -207,6 +207,7 @@ class CowIndex {
 
     /// *Returns* the new shard's id.
     ShardId append(Shard shard) {
+        Core& index = core(); // the writer keeps it, this handle may go meanwhile
         Writer writer = this->writer();
         ShardId id = writer.append(std::move(shard));
         int refusals = 0;
@@ -217,8 +218,8 @@ class CowIndex {
                 if (result) break;
                 if (result.status() == CommitStatus::over_budget) writer.let_others_go(refusals);
             }
-            if (writer.batch().changes[0].before != nullptr) id = core().next_id();
-            core().discard_but_box(writer.batch(), id);
+            if (writer.batch().changes[0].before != nullptr) id = index.next_id();
+            index.discard_but_box(writer.batch(), id);
         }
         return id;
     }
@@ -249,7 +250,10 @@ class CowIndex {
 
     /// Effect: frees everything that no reader, snapshot or writer can reach. *Returns* the bytes
     /// that this call freed. Runs shard destructors, without a lock.
-    std::size_t reclaim() { return core().reclaim(); }
+    std::size_t reclaim() {
+        const CowIndex kept(*this); // destructors may end this handle
+        return kept.core().reclaim();
+    }
 
     /// *Returns* pinned readers plus live snapshots.
     [[nodiscard]] std::size_t active_readers() const { return core().active_readers(); }
