@@ -152,6 +152,33 @@ TEST_CASE("reserving that fails leaves the pool as it was") {
     }
 }
 
+TEST_CASE(
+    "a pool that keeps running out of leaves gets more at a time, and fewer after a failure") {
+    test::AllocationAccount account;
+    Pool pool{Allocator(account)};
+    const auto leaves_for_one = [&] {
+        pool.trim({});
+        pool.reserve({1, 0});
+        return pool.stock().leaves;
+    };
+    for (const std::size_t leaves : {1U, 2U, 4U, 8U, 16U, 32U, 32U}) {
+        REQUIRE(leaves_for_one() == leaves);
+        pool.reserve({leaves, leaves}); // inner nodes alone
+        REQUIRE(pool.stock().leaves == leaves);
+        REQUIRE(pool.stock().inners == leaves);
+    }
+    pool.trim({});
+    pool.reserve({40, 0}); // never more than 32 beyond what is needed
+    REQUIRE(pool.stock().leaves == 40);
+    pool.trim({});
+    account.refuse_from = account.allocations + 1;
+    account.refuse_until = account.refuse_from + 1;
+    REQUIRE_THROWS_AS(pool.reserve({1, 0}), std::bad_alloc);
+    REQUIRE(pool.stock().leaves == 0);
+    REQUIRE(leaves_for_one() == 1);
+    REQUIRE(leaves_for_one() == 2);
+}
+
 TEST_CASE("a pool keeps about as much as the last commit took, within bounds") {
     test::AllocationAccount account;
     Pool pool{Allocator(account)};

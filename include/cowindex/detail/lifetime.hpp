@@ -167,6 +167,8 @@ void Core<Shard, Policy>::close() noexcept {
     Trash trash;
     chain_.take_all_garbage(trash);
     free_garbage(trash, nullptr);
+    while (Record* record = chain_.take_record()) free_record(record);
+    while (idle_ != nullptr) destroy_batch(std::exchange(idle_, idle_->next));
     if (survivors_.drop()) delete this;
 }
 
@@ -178,8 +180,6 @@ Core<Shard, Policy>::~Core() {
     chain_.take_all_garbage(trash);
     free_garbage(trash, nullptr);
     while (Record* record = chain_.take_dropped()) free_record(record);
-    while (Record* record = chain_.take_record()) free_record(record);
-    while (idle_ != nullptr) destroy_batch(std::exchange(idle_, idle_->next));
 }
 
 } // namespace cowindex::detail

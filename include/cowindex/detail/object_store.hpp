@@ -308,8 +308,15 @@ class NodePool {
 
     COWINDEX_COLD void allocate(NodeCount need) {
         const NodeCount before = stock();
-        Rollback rollback([&]() noexcept { trim(before); });
-        while (leaves_.count < need.leaves) push(leaves_, make_object<Leaf<Shard>>(allocator_));
+        Rollback rollback([&]() noexcept {
+            trim(before);
+            leaves_at_once_ = 1;
+        });
+        if (leaves_.count < need.leaves) {
+            const std::size_t wanted = std::max(need.leaves, leaves_at_once_);
+            leaves_at_once_ = std::min(2 * leaves_at_once_, min_kept);
+            while (leaves_.count < wanted) push(leaves_, make_object<Leaf<Shard>>(allocator_));
+        }
         while (inners_.count < need.inners) push(inners_, make_object<Inner>(allocator_));
         rollback.done();
     }
@@ -331,6 +338,9 @@ class NodePool {
 
     Allocator allocator_;
     NodeCount keep_{min_kept, min_kept};
+    // Leaves that are made together share pages, and so cost random reads less (initial_tree.hpp):
+    // a writer that often runs out of them, as one that adds many shards does, gets some at a time.
+    std::size_t leaves_at_once_ = 1;
     Stock leaves_;
     Stock inners_;
 };
