@@ -54,7 +54,7 @@ STATEMENT = re.compile(r"^ {4,}(?!return|throw|break|continue|using|static_asser
                        r"static |mutable |explicit |void |enum |\w+::sync_point|\w+->sync_point|template|typename |else\b)"
                        r"[A-Za-z_(*+\-](?:[^;{}]|\{[^;{}]*\})*;\s*$")
 # A declaration has two words before its name ends; an effect has none.
-DECLARATION = re.compile(r"^\s*(?!delete |if |for |while )[\w:<>,&* ]+ [&*]*\w+( = .*|[\[({].*)?;")
+DECLARATION = re.compile(r"^\s*(?=\S)(?!delete |if |for |while )[\w:<>,&* ]+ [&*]*\w+( = .*|[\[({].*)?;")
 
 BINDS = {"||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7,
          ">=": 7, "<=>": 8, "<<": 9, ">>": 9, "+": 10, "-": 10, "*": 11, "/": 11, "%": 11}
