@@ -81,6 +81,27 @@ TEST_CASE("each byte is accounted for by its reason") {
     REQUIRE(after.peak_bytes >= at_first.peak_bytes);
 }
 
+TEST_CASE("the peak is remembered, whether or not somebody looked at the time") {
+    cowindex::CowIndex<std::vector<char>> index(1);
+    constexpr std::size_t large = 100'000;
+    SECTION("of what was published") {
+        index.replace(0, std::vector<char>(large));
+        index.replace(0, {});
+        REQUIRE(index.memory_usage().live_bytes < large);
+    }
+    SECTION("of what a writer has given up") {
+        {
+            auto writer = index.writer();
+            for (int i = 0; i < 1000; ++i) writer.append(std::vector<char>(100));
+            const auto stats = index.memory_usage();
+            REQUIRE(stats.uncommitted_bytes > 1000 * sizeof(std::vector<char>));
+            REQUIRE(stats.peak_bytes >= stats.total_bytes());
+        }
+        index.replace(0, std::vector<char>(large));
+    }
+    REQUIRE(index.memory_usage().peak_bytes >= large);
+}
+
 TEST_CASE("a pin's retained bytes are what is freed when it alone goes") {
     using Index = cowindex::CowIndex<std::string, Policy>;
     test::AllocationAccount account;

@@ -255,6 +255,24 @@ TEST_CASE("past the soft limit the callback is called once for each crossing") {
     REQUIRE(test::validate(index) == "");
 }
 
+TEST_CASE("a limit that is crossed by one commit is told each time") {
+    MemoryBudget budget;
+    budget.soft_bytes = bytes_at_first() + 20000;
+    int calls = 0;
+    budget.on_pressure = [&](const MemoryStats&) { ++calls; };
+    Index index = limited(budget);
+    for (int round = 1; round <= 3; ++round) {
+        auto held = std::make_optional(index.snapshot());
+        index.update([&](auto& writer) {
+            for (ShardId id = 0; id < 40; ++id) writer.edit(id).value = round;
+        });
+        REQUIRE(calls == round);
+        held.reset();
+        index.reclaim();
+        index.edit(50, [&](Block& block) { block.value = round; }); // far below again
+    }
+}
+
 TEST_CASE("what the callback throws passes through, and nothing is published") {
     MemoryBudget budget;
     budget.soft_bytes = bytes_at_first() + 20000;
@@ -334,6 +352,14 @@ TEST_CASE("the oldest version held is named with its snapshot's label") {
     index.edit(0, [](Block& block) { block.value = 1; });
     REQUIRE_THROWS_WITH(index.edit(1, [](Block& block) { block.value = 1; }),
                         test::contains_text("'last week's backup'"));
+    std::size_t retained = 0;
+    try {
+        index.edit(1, [](Block& block) { block.value = 1; });
+    } catch (const MemoryBudgetError& error) {
+        retained = error.retained_bytes();
+    }
+    REQUIRE(retained == index.memory_usage().retained_bytes);
+    REQUIRE(retained > sizeof(Block));
 }
 
 TEST_CASE("a commit is refused for what others hold, not for what it sets free itself") {
@@ -757,6 +783,16 @@ TEST_CASE("a write that other writers leave no room lets go of its version and c
         REQUIRE(runs == 2);
         REQUIRE(index.version() == 64);
     }
+    SECTION("not if they come once more, and stay") {
+        PatientPolicy::at_wait = [&] {
+            if (PatientPolicy::waits != tries + 1) return;
+            writer.emplace(index.writer());
+            writer->edit(0);
+            REQUIRE(writer->try_commit());
+        };
+        REQUIRE_THROWS_AS(index.update(edit), MemoryBudgetError);
+        REQUIRE(PatientPolicy::waits == 2 * tries + 33); // patience begins anew with that commit
+    }
     SECTION("not if they let go in vain") {
         const auto held = index.snapshot();
         PatientPolicy::at_wait = [&] {
@@ -805,6 +841,27 @@ TEST_CASE("two updates of a full index do not refuse each other") {
     const MemoryStats stats = index.memory_usage();
     REQUIRE(stats.live_bytes + stats.retained_bytes + stats.reclaimable_bytes <=
             options.budget.hard_bytes);
+}
+
+TEST_CASE("what others let go of while a commit waits is freed for it") {
+    cowindex::Options<PatientPolicy> options;
+    {
+        cowindex::CowIndex<Block, PatientPolicy> probe(count);
+        const auto held = probe.snapshot();
+        probe.edit(0, [](Block&) {});
+        options.budget.hard_bytes = probe.memory_usage().total_bytes() + 500;
+    }
+    cowindex::CowIndex<Block, PatientPolicy> index(count, options);
+    auto held = std::make_optional(index.snapshot());
+    index.edit(0, [](Block&) {});
+    PatientPolicy::waits = 0;
+    PatientPolicy::at_wait = [&] {
+        if (PatientPolicy::waits == 2) held.reset();
+    };
+    index.edit(1, [](Block&) {}); // cannot free what the held version shares with its base
+    PatientPolicy::at_wait = nullptr;
+    REQUIRE(PatientPolicy::waits == 2);
+    REQUIRE(test::validate(index) == "");
 }
 
 TEST_CASE("a commit without room waits eight times") {

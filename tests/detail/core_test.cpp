@@ -961,6 +961,121 @@ TEST_CASE("what writers have gathered is freed with them, at the latest with the
     REQUIRE(HookPolicy::Allocator::common().live_bytes == before);
 }
 
+TEST_CASE("a closed index keeps nothing that a reader has let go of") {
+    auto& account = HookPolicy::Allocator::common();
+    const std::size_t before = account.live_bytes;
+    {
+        std::optional<Index> index(std::in_place, 64);
+        const auto held = index->snapshot();
+        const std::size_t small = account.live_bytes - before;
+        auto reader = std::make_optional(index->reader());
+        index->update([](auto& writer) {
+            for (ShardId id = 64; id < 64 * 100; ++id) writer.insert(id, 1);
+        });
+        auto view = std::make_optional(reader->pin());
+        index->update([](auto& writer) {
+            for (ShardId id = 64; id < 64 * 100; ++id) writer.erase(id);
+        });
+        view.reset();
+        reader.reset();
+        index.reset();
+        REQUIRE(account.live_bytes - before < 2 * small);
+    }
+    REQUIRE(account.live_bytes == before);
+}
+
+TEST_CASE("reclaim() gives back the records that are too many to be pooled") {
+    Index index(3);
+    std::vector<Index::Snapshot> held;
+    for (int i = 0; i < 200; ++i) {
+        held.push_back(index.snapshot());
+        index.replace(0, i);
+    }
+    held.clear();
+    index.reclaim();
+    REQUIRE(TestAccess::chain(TestAccess::core(index)).dropped_count() == 0);
+    REQUIRE(index.memory_usage().reclaimable_bytes == 0);
+}
+
+TEST_CASE("an append() whose id was taken goes on with the latest version, and holds that") {
+    Index index(3);
+    std::size_t versions = 0;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        auto other = index.writer();
+        other.insert(3, 7);
+        other.commit();
+        HookPolicy::at(SyncPoint::commit_prepared, [&] {
+            index.reclaim();
+            versions = chain_length(index);
+        });
+    });
+    REQUIRE(index.append(9) == 4);
+    REQUIRE(versions == 1);
+}
+
+TEST_CASE("a replace() that has lost is placed on a tree that has grown higher") {
+    Index index(3);
+    auto& core = TestAccess::core(index);
+    std::size_t told = 0;
+    std::size_t held = 1;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        auto other = index.writer();
+        other.insert(ShardId{1} << 40, 5);
+        other.edit(1) = 6;
+        other.commit();
+        HookPolicy::at(SyncPoint::commit_prepared, [&] {
+            const auto* batch = TestAccess::open_batches(core);
+            told = batch->own_nodes.read();
+            held = batch->builder.own_bytes();
+        });
+    });
+    REQUIRE(index.replace(1, 7) == 2);
+    REQUIRE(index.snapshot()[1] == 7);
+    REQUIRE(told == held);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a tree is rebuilt once for ids that were taken back, not in each commit") {
+    Index index(3);
+    auto writer = index.writer();
+    auto& batch = TestAccess::batch(writer);
+    writer.insert(ShardId{1} << 40, 1);
+    writer.revert(ShardId{1} << 40);
+    SECTION("not after they were discarded") { writer.discard(); }
+    SECTION("not again after a conflict") {
+        writer.edit(1) = 1;
+        index.replace(1, 2);
+        REQUIRE_FALSE(writer.try_commit());
+    }
+    writer.edit(0) = 1;
+    const auto* root = batch.builder.tree().root;
+    const cowindex::detail::Node* published = nullptr;
+    HookPolicy::at(SyncPoint::commit_prepared, [&] { published = batch.builder.tree().root; });
+    static_cast<void>(writer.try_commit());
+    REQUIRE(published == root);
+}
+
+TEST_CASE("whoever waited for others to let go has the latest version before anybody else") {
+    Index index(3);
+    auto& core = TestAccess::core(index);
+    auto* batch = core.open_batch({});
+    index.replace(0, 1);
+    REQUIRE(core.let_others_go(*batch));
+    REQUIRE(batch->base == TestAccess::chain(core).latest());
+    REQUIRE(batch->base->writers == 1);
+    core.close_batch(batch);
+}
+
+TEST_CASE("writers get the lanes of the garbage in turn") {
+    Index index(3);
+    std::vector<Index::Writer> writers;
+    for (std::size_t i = 0; i < 10; ++i) {
+        writers.push_back(index.writer());
+        REQUIRE(TestAccess::batch(writers.back()).lane ==
+                i % cowindex::detail::GarbageLanes::lanes);
+    }
+}
+
 TEST_CASE("a closed index keeps only what its snapshots hold") {
     auto& account = HookPolicy::Allocator::common();
     const std::size_t before = account.live_bytes;

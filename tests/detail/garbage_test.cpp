@@ -115,6 +115,15 @@ TEST_CASE("a writer takes the garbage of its own lane, and leaves the others the
     REQUIRE(filled.garbage.bytes() == 0);
 }
 
+TEST_CASE("whoever commits alone takes what other lanes were left with, whichever lane it has") {
+    for (std::size_t lane = 0; lane < GarbageLanes::lanes; ++lane) {
+        Filled filled;
+        filled.fill((lane + 1) % GarbageLanes::lanes, 5, 10);
+        for (int turn = 0; turn < 40; ++turn) filled.take(lane, all);
+        REQUIRE(filled.garbage.empty());
+    }
+}
+
 TEST_CASE("nodes in the garbage are counted apart") {
     Leaf<int> leaf;
     GarbageLanes garbage;

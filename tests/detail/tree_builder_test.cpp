@@ -207,6 +207,7 @@ TEST_CASE("adopting takes over another builder's work") {
     REQUIRE(first.tree().find(1) == nullptr);
     REQUIRE(first.tree().find(2) != nullptr);
     REQUIRE(first.own_bytes() == sizeof(Leaf<int>));
+    REQUIRE(first.own_count().leaves == 1);
     trees.publish(first);
 }
 

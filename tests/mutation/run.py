@@ -51,7 +51,7 @@ STEP = re.compile(r" [+-] 1(?![\w.'])|(?<!operator)(\+\+|--)")
 ORDER = re.compile(r"std::memory_order_(acquire|release|acq_rel|seq_cst)")
 # A whole statement on a line of its own; what declares or leaves cannot be left out.
 STATEMENT = re.compile(r"^ {4,}(?!return|throw|break|continue|using|static_assert|friend|const |auto |"
-                       r"static |mutable |explicit |void |enum |\w+::sync_point|\w+->sync_point|template|typename |else\b)"
+                       r"static |mutable |explicit |void |enum |alignas|\w+::sync_point|\w+->sync_point|template|typename |else\b)"
                        r"[A-Za-z_(*+\-](?:[^;{}]|\{[^;{}]*\})*;\s*$")
 # A declaration has two words before its name ends; an effect has none.
 DECLARATION = re.compile(r"^\s*(?=\S)(?!delete |if |for |while )[\w:<>,&* ]+ [&*]*\w+( = .*|[\[({].*)?;")
@@ -212,7 +212,8 @@ def switched(header, mutants):
             continue
         result += [text[position:start], new]
         position = end
-    return "".join([*result, text[position:]])
+    # What a mutant lets return is no [[noreturn]]: the compiler would take the mutant for never on.
+    return "".join([*result, text[position:]]).replace("[[noreturn]] ", "")
 
 
 def limited():

@@ -248,7 +248,6 @@ void Core<Shard, Policy>::discard(Batch& batch, Counting counting) noexcept {
     batch.clear_edits();
     {
         Guard guard(lock_);
-        fold_tallies(batch);
         move_base(batch, chain_.latest());
     }
     batch.builder.restart(batch.base->tree);

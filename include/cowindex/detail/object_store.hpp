@@ -110,7 +110,10 @@ class BoxPool {
     explicit BoxPool(const Allocator& allocator) : allocator_(allocator) {}
     BoxPool(const BoxPool&) = delete;
     BoxPool& operator=(const BoxPool&) = delete;
-    ~BoxPool() { trim(); }
+    ~BoxPool() {
+        while (head_ != nullptr)
+            deallocate_one(allocator_, reinterpret_cast<Box*>(std::exchange(head_, head_->next)));
+    }
 
     // Memory for one box. Throws what the allocator throws.
     [[nodiscard]] Box* take() {
@@ -128,12 +131,6 @@ class BoxPool {
         }
         head_ = ::new (static_cast<void*>(memory)) Free{head_};
         ++count_;
-    }
-
-    void trim() noexcept {
-        while (head_ != nullptr)
-            deallocate_one(allocator_, reinterpret_cast<Box*>(std::exchange(head_, head_->next)));
-        count_ = 0;
     }
 
     [[nodiscard]] std::size_t bytes() const noexcept { return count_ * sizeof(Box); }

@@ -56,7 +56,6 @@ class TreeCursor {
         const Leaf<Shard>* leaf = id < end_ ? tree_->seek(id) : nullptr;
         if (leaf == nullptr || id >= end_) {
             child_ = leaf_end_ = nullptr;
-            leaf_end_id_ = end_;
             return;
         }
         child_ = leaf->child + leaf_index(id);

@@ -213,25 +213,12 @@ class VersionChain {
 
     // Drops the latest version of a closed index that nobody holds; the next older one, if any,
     // takes its place. Its objects become garbage as in settle(), found by walking its tree: a node
-    // that the older version shares, it shares with everything below.
+    // that the older version shares, it shares with everything below. Lists, links and accounts are
+    // left as they are, since nobody can ask for them any more.
     void drop_latest() noexcept {
         Record* record = latest_;
-        const Record* older = record->older;
-        if (record->tree.root != nullptr) collect(record->tree.root, older);
-        record->tree = {};
-        live_ = {};
-        if (older != nullptr) {
-            latest_ = record->older;
-            latest_->newer = nullptr;
-            dead_bytes_ -= latest_->dead.bytes();
-            dead_nodes_bytes_ -= latest_->dead.node_bytes();
-            static_cast<void>(latest_->dead.detach()); // dead no longer: its tree leads to them
-        } else {
-            latest_ = oldest_ = nullptr;
-        }
-        --length_;
-        record->older = nullptr;
-        record->stage = Stage::dropped;
+        if (record->tree.root != nullptr) collect(record->tree.root, record->older);
+        latest_ = record->older;
         dropped_.push(record);
     }
 

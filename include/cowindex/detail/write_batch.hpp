@@ -346,7 +346,6 @@ class WriteBatch {
     // Frees a box of ours that is in no version. Runs the shard's destructor.
     void dismiss(Box* box) noexcept {
         uncommitted.subtract_alone(box->bytes());
-        update_gauge();
         const FreeingShards freeing;
         destroy_object(allocator_, box);
     }
