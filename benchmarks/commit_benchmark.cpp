@@ -3,6 +3,7 @@
 //   cowindex          one writer that stays open
 //   cowindex_reader   the same while a reader's slot is in use, so that reclaiming needs barriers
 //   cowindex_update   through update(), which opens and closes its writer
+//   cowindex_each     the shards named at once, with edit_each()
 //   cowindex_assign   with a policy that assigns to retired shards
 //   vector            copying a vector of shared_ptr: the usual hand-written copy-on-write index
 //   deep_clone        copying all shards
@@ -58,6 +59,20 @@ struct CowCommit {
     }
     cowindex::CowIndex<Shard> index;
     cowindex::IndexWriter<Shard> writer;
+};
+
+template <class Shard>
+struct CowCommitEach : CowCommit<Shard> {
+    static constexpr const char* name = "cowindex_each";
+
+    explicit CowCommitEach(std::size_t n) : CowCommit<Shard>(n) {}
+    void commit(Random& random, std::size_t n, std::size_t k) {
+        ids.clear();
+        for (std::size_t i = 0; i < k; ++i) ids.push_back(random.below(n));
+        this->writer.edit_each(ids, [](cowindex::ShardId, Shard& shard) { shard.touch(); });
+        this->writer.commit();
+    }
+    std::vector<cowindex::ShardId> ids;
 };
 
 template <class Shard>
@@ -190,6 +205,7 @@ const bool added = [] {
     for (const std::size_t n : {1'000UL, 1'000'000UL, 10'000'000UL}) {
         for (const std::size_t k : {16UL, 1'000UL}) add<Floor, 64>(n, k);
         for (const std::size_t k : {16UL, 1'000UL}) add<CowCommit, 64>(n, k);
+        for (const std::size_t k : {16UL, 1'000UL}) add<CowCommitEach, 64>(n, k);
         for (const std::size_t k : {16UL, 1'000UL}) add<CowCommitWithReader, 64>(n, k);
         add<VectorOfShared, 64>(n, 1'000);
     }

@@ -1,5 +1,7 @@
 #include <cowindex/index_writer.hpp>
 
+#include <cstdint>
+#include <forward_list>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -74,6 +76,44 @@ TEST_CASE("nothing is committed by a destructor") {
     }
     REQUIRE(index.version() == 0);
     REQUIRE(index.snapshot()[0] == "a");
+}
+
+TEST_CASE("many shards are edited in the order of their ids' range") {
+    Index index(500, "a");
+    auto writer = index.writer();
+    std::vector<ShardId> order;
+    const auto append_b = [&](ShardId id, std::string& shard) {
+        order.push_back(id);
+        shard += "b";
+    };
+    std::vector<ShardId> ids;
+    for (ShardId i = 0; i < 50; ++i) ids.push_back(i * 7 % 50 * 10);
+    ids.push_back(490); // twice
+    writer.edit_each(ids, append_b);
+    REQUIRE(order == ids);
+    REQUIRE(writer.modified_count() == 50);
+    REQUIRE(writer[490] == "abb");
+    writer.commit();
+    for (ShardId id = 0; id < 500; ++id)
+        REQUIRE(index.snapshot()[id] == (id == 490 ? "abb" : id % 10 == 0 ? "ab" : "a"));
+
+    order.clear();
+    writer.edit_each(std::vector<ShardId>(), append_b);
+    REQUIRE_FALSE(writer.has_changes());
+    const std::forward_list<std::uint8_t> few{3, 1};
+    writer.edit_each(few, append_b);
+    REQUIRE(order == std::vector<ShardId>{3, 1});
+}
+
+TEST_CASE("editing many shards stops at an absent one and keeps what was edited") {
+    Index index(3, "a");
+    auto writer = index.writer();
+    const auto change = [](ShardId, std::string& shard) { shard = "b"; };
+    REQUIRE_THROWS_AS(writer.edit_each(std::vector<ShardId>{1, 3, 2}, change), std::out_of_range);
+    REQUIRE(writer.modified_count() == 1);
+    REQUIRE(writer.commit() == 1);
+    REQUIRE(index.snapshot()[1] == "b");
+    REQUIRE(index.snapshot()[2] == "a");
 }
 
 TEST_CASE("references stay valid through failed commits and moves of the writer") {

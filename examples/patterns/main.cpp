@@ -195,6 +195,41 @@ void several() {
               << " characters\n";
 }
 
+// ---- many shards at once -----------------------------------------------------------------------
+
+// [many]
+struct Account {
+    std::int64_t cents = 0;
+};
+using Accounts = CowIndex<Account>;
+
+// One version for all of them; while one is copied, the next ones are fetched.
+void double_all(Accounts& accounts, const std::vector<ShardId>& ids) {
+    accounts.update([&](Accounts::Writer& writer) {
+        writer.edit_each(ids, [](ShardId, Account& account) { account.cents *= 2; });
+    });
+}
+
+// Reading fetches nothing ahead unless it is told what comes.
+std::int64_t sum(const Accounts::View& view, const std::vector<ShardId>& ids) {
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+        if (i + 8 < ids.size()) view.prefetch(ids[i + 8]);
+        sum += view[ids[i]].cents;
+    }
+    return sum;
+}
+// [/many]
+
+void many() {
+    Accounts accounts(1000, Account{100});
+    std::vector<ShardId> ids;
+    for (ShardId id = 0; id < 1000; id += 10) ids.push_back(id);
+    double_all(accounts, ids);
+    auto reader = accounts.reader();
+    std::cout << "in 100 of 1000 accounts: " << sum(reader.pin(), ids) << " cents\n";
+}
+
 // ---- shutdown ----------------------------------------------------------------------------------
 
 // [shutdown]
@@ -244,5 +279,6 @@ int main() {
     by_key();
     append();
     several();
+    many();
     shutdown();
 }

@@ -6,6 +6,7 @@
 // (version_chain.hpp), decide when one may be freed.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -28,8 +29,8 @@ inline constexpr Version unborn = ~Version{0};
 inline constexpr Version last_version = unborn - 1;
 
 // A hint: the lines of these bytes will be read soon.
-inline void prefetch([[maybe_unused]] const void* begin,
-                     [[maybe_unused]] std::size_t bytes) noexcept {
+COWINDEX_HINT inline void prefetch([[maybe_unused]] const void* begin,
+                                   [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(__GNUC__)
     for (std::size_t offset = 0; offset < bytes; offset += 64)
         __builtin_prefetch(static_cast<const char*>(begin) + offset);
@@ -147,6 +148,12 @@ struct ShardTree {
         for (unsigned level = height; level > 0 && node != nullptr; --level)
             node = static_cast<Inner*>(node)->child[child_index(id, level)];
         return node == nullptr ? nullptr : static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
+    }
+
+    // A hint: `id` will be looked up soon. Fetches the first lines of its shard.
+    COWINDEX_HINT void fetch_ahead(ShardId id) const noexcept {
+        static constexpr std::size_t most = 256; // from there on the processor fetches by itself
+        if (const Box* box = find(id); box != nullptr) prefetch(box, std::min(most, sizeof(Box)));
     }
 
     // The leaf of the ids that follow those of the leaf of `id`; null where there is none.
