@@ -192,6 +192,14 @@ TEST_CASE("a label that the format does not allow is named, and nothing is writt
                           std::invalid_argument);
 }
 
+TEST_CASE("a label that is given twice is named, and nothing is written") {
+    std::ostringstream out;
+    REQUIRE_THROWS_WITH(
+        write_prometheus(out, CowMetrics::Values(), {{"zone", "1"}, {"index", "a"}, {"zone", "2"}}),
+        test::contains_text("'zone'"));
+    REQUIRE(out.str().empty());
+}
+
 TEST_CASE("several indexes share one description of each metric") {
     const std::string page = several_indexes();
     const std::string description = "# TYPE cowindex_commits_total ";

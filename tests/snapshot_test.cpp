@@ -21,6 +21,7 @@ using Snapshot = cowindex::Snapshot<std::string>;
 
 TEST_CASE("an empty snapshot reads as a version without shards") {
     const Snapshot empty;
+    REQUIRE_FALSE(empty);
     REQUIRE(empty.version() == 0);
     REQUIRE(empty.empty());
     REQUIRE(empty.size() == 0);
@@ -44,6 +45,7 @@ TEST_CASE("a snapshot reads its version, however the index goes on") {
     index.edit(1, [](std::string& s) { s = "b"; });
     index.append("c");
     index.erase(0);
+    REQUIRE(snapshot);
     REQUIRE(snapshot.version() == 0);
     REQUIRE(snapshot.size() == 3);
     REQUIRE(snapshot.id_bound() == 3);

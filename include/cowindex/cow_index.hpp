@@ -48,6 +48,13 @@ struct Options {
 /// copy of the handle gives write access again).
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class CowIndex {
+    static_assert(
+        std::is_object_v<Shard> && !std::is_const_v<Shard> && !std::is_volatile_v<Shard>,
+        "cowindex: a shard is an object of a type of its own: not a reference, not const");
+    static_assert(std::derived_from<Policy, DefaultPolicy<Shard>>,
+                  "cowindex: derive the policy from cowindex::DefaultPolicy<Shard>, and hide there "
+                  "what should differ");
+
   public:
     using Options = cowindex::Options<Policy>;          ///< how it is made
     using Snapshot = cowindex::Snapshot<Shard, Policy>; ///< an owned version

@@ -78,9 +78,14 @@ template <class Error>
 }
 
 [[noreturn]] inline void throw_absent(ShardId id, ShardId id_bound) {
-    raise(std::out_of_range("cowindex: no shard has id " + std::to_string(id) +
-                            " (ids in use are below " + std::to_string(id_bound) +
-                            "; ask contains(id) first, or use find(id))"));
+    std::string message = "cowindex: no shard has id " + std::to_string(id) + " (ids are below " +
+                          std::to_string(id_bound) + ")";
+    if (id_bound == 0)
+        message += "; there is none at all: is this empty, default-made or moved from?";
+    else if (id < id_bound)
+        message += ", it was erased or never committed";
+    if (id_bound != 0) message += "; ask contains(id) or find(id) of a view, snapshot or writer";
+    raise(std::out_of_range(message));
 }
 
 [[noreturn]] inline void throw_present(ShardId id) {
@@ -108,8 +113,9 @@ template <class Error>
 
 [[noreturn]] inline void throw_nested_update() {
     raise(std::logic_error(
-        "cowindex: update() inside update() of the same index on one thread would conflict with "
-        "itself; make all edits through the writer that was passed in"));
+        "cowindex: update(), edit(), replace(), erase() or assign() of an index inside update() of "
+        "the same index on one thread would conflict with itself; make all edits through the "
+        "writer that was passed in"));
 }
 
 [[noreturn]] inline void throw_conflict(std::vector<ShardId> shards) {
@@ -126,23 +132,40 @@ template <class Error>
     raise(ConflictError(message, std::move(shards)));
 }
 
+// " by 2 holder(s) 'a', 'b'"
+[[nodiscard]] inline std::string name_holders(const PinInfo& pin) {
+    constexpr std::size_t shown = 3;
+    std::string text = " by " + std::to_string(pin.holders) + " holder(s)";
+    for (std::size_t i = 0; i < pin.labels.size() && i < shown; ++i)
+        text += (i == 0 ? " '" : ", '") + pin.labels[i] + "'";
+    return text;
+}
+
+// `oldest` is the oldest version held, if any; `replaced` says who else holds the version that the
+// commit replaces.
 [[noreturn]] inline void throw_over_budget(std::size_t budget, std::size_t needed,
-                                           std::size_t retained, const PinInfo* oldest) {
+                                           std::size_t retained, const PinInfo* oldest,
+                                           const PinInfo& replaced) {
     std::string message = "cowindex: the memory budget is " + std::to_string(budget) +
                           " bytes; after this commit the index would hold " +
-                          std::to_string(needed) + ", of which " + std::to_string(retained) +
-                          " only because older versions are held";
+                          std::to_string(needed);
     if (oldest != nullptr) {
         using std::chrono::duration_cast;
         using std::chrono::milliseconds;
-        message += "; the oldest, version " + std::to_string(oldest->version) + ", by " +
-                   std::to_string(oldest->holders) + " holder(s)";
-        for (std::size_t i = 0; i < oldest->labels.size() && i < 3; ++i)
-            message += (i == 0 ? " '" : ", '") + oldest->labels[i] + "'";
-        message += " for " + std::to_string(duration_cast<milliseconds>(oldest->age).count()) +
+        message += ", of which " + std::to_string(retained) +
+                   " only because older versions are held; the oldest, version " +
+                   std::to_string(oldest->version) + "," + name_holders(*oldest) + " for " +
+                   std::to_string(duration_cast<milliseconds>(oldest->age).count()) +
                    " ms, alone holds " + std::to_string(oldest->retained_bytes);
     }
-    message += "; let go of old versions and commit again, or raise MemoryBudget::hard_bytes";
+    if (replaced.holders != 0)
+        message += "; version " + std::to_string(replaced.version) +
+                   ", which it replaces, is held" + name_holders(replaced) +
+                   ", so that there must be room for what both hold";
+    message += oldest != nullptr || replaced.holders != 0
+                   ? "; let go of it and commit again"
+                   : "; nobody holds anything back: erase shards, or commit less at once";
+    message += ", or raise MemoryBudget::hard_bytes";
     raise(MemoryBudgetError(message, budget, needed, retained));
 }
 

@@ -36,7 +36,11 @@ class PrometheusText {
     explicit PrometheusText(std::span<const PrometheusSource> sources) {
         for (const PrometheusSource& source : sources) {
             std::string labels;
-            for (const PrometheusLabel& label : source.labels) add_label(labels, label);
+            for (const PrometheusLabel& label : source.labels) {
+                for (const PrometheusLabel* other = source.labels.data(); other != &label; ++other)
+                    if (other->name == label.name) throw_twice(label.name);
+                add_label(labels, label);
+            }
             sources_.push_back({&source.values, std::move(labels)});
         }
         for (const MetricField& field : metric_fields) add(field);
@@ -64,6 +68,11 @@ class PrometheusText {
                 labels += c;
         }
         labels += '"';
+    }
+
+    [[noreturn]] static void throw_twice(const std::string& name) {
+        raise(std::invalid_argument("cowindex: the Prometheus label '" + name +
+                                    "' is given twice; one source has each name once"));
     }
 
     // What the format allows and what is not taken: two underscores are Prometheus' own.

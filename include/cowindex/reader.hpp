@@ -7,9 +7,9 @@
 
 #include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/core.hpp>
-#include <cowindex/detail/reading.hpp>
 #include <cowindex/errors.hpp>
 #include <cowindex/policy.hpp>
+#include <cowindex/reading.hpp>
 #include <cowindex/snapshot.hpp>
 #include <cowindex/version.hpp>
 

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include <cowindex/detail/core.hpp>
-#include <cowindex/detail/reading.hpp>
 #include <cowindex/policy.hpp>
+#include <cowindex/reading.hpp>
 #include <cowindex/version.hpp>
 
 namespace cowindex {
@@ -44,7 +44,11 @@ class Snapshot : public ShardReading<Snapshot<Shard, Policy>, Shard> {
         if (record_ != nullptr) record_->snapshots.subtract();
     }
 
-    /// *Returns* the number of this version; 0 for an empty snapshot.
+    /// *Returns* whether it holds a version: not default-made, not moved from.
+    [[nodiscard]] explicit operator bool() const noexcept { return record_ != nullptr; }
+
+    /// *Returns* the number of this version; 0, which may also be that of a version, where it holds
+    /// none.
     [[nodiscard]] Version version() const noexcept {
         return record_ == nullptr ? 0 : record_->version;
     }

@@ -362,6 +362,33 @@ TEST_CASE("the oldest version held is named with its snapshot's label") {
     REQUIRE(retained > sizeof(Block));
 }
 
+TEST_CASE("whoever holds the version that a commit replaces is named, its own writer is not") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() + 500; // no room for a second copy
+    Index index = limited(budget);
+    auto writer = index.writer("mine");
+    writer.edit(1).value = 1;
+    const auto message = [&]() -> std::string {
+        try {
+            writer.commit();
+        } catch (const MemoryBudgetError& error) {
+            return error.what();
+        }
+        return "";
+    };
+    {
+        auto reader = index.reader("search");
+        const auto view = reader.pin();
+        const auto snapshot = index.snapshot("backup");
+        const auto other = index.writer("theirs");
+        REQUIRE_THAT(message(), test::contains_text("version 0, which it replaces, is held by 3 "
+                                                    "holder(s) 'search', 'theirs', 'backup'"));
+    }
+    REQUIRE(message() == "");
+    for (ShardId id = 0; id < 8; ++id) writer.append(Block());
+    REQUIRE_THROWS_WITH(writer.commit(), test::contains_text("nobody holds anything back"));
+}
+
 TEST_CASE("a commit is refused for what others hold, not for what it sets free itself") {
     MemoryBudget budget;
     SECTION("an old version is held, but not what was written since") {

@@ -1,7 +1,7 @@
 // Batches, their changes and cursors through the smallest index that has them, checked from the
 // inside.
 #include <cowindex/detail/change_list.hpp>
-#include <cowindex/detail/reading.hpp>
+#include <cowindex/reading.hpp>
 #include <cowindex/detail/write_batch.hpp>
 
 #include <initializer_list>

@@ -25,7 +25,7 @@ layers() {
 version.hpp policy.hpp detail/asymmetric_fence.hpp detail/clock.hpp detail/commit_lock.hpp
 memory.hpp detail/counter.hpp detail/shard_tree.hpp detail/shared_cell.hpp
 errors.hpp detail/dead_list.hpp detail/latency_histogram.hpp detail/publication.hpp detail/snapshot_label.hpp detail/tickets.hpp
-cow_metrics.hpp detail/garbage.hpp detail/object_store.hpp detail/pin_registry.hpp detail/reading.hpp detail/tree_diff.hpp
+cow_metrics.hpp detail/garbage.hpp detail/object_store.hpp detail/pin_registry.hpp reading.hpp detail/tree_diff.hpp
 detail/change_list.hpp detail/initial_tree.hpp detail/metric_fields.hpp detail/tree_builder.hpp detail/version_record.hpp
 stream.hpp prometheus.hpp detail/version_chain.hpp detail/write_batch.hpp
 detail/core.hpp+detail/budget.hpp+detail/commit.hpp+detail/lifetime.hpp+detail/reclaim.hpp

@@ -137,14 +137,20 @@ std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch,
 
 template <class Shard, class Policy>
 void Core<Shard, Policy>::throw_over_budget(Batch& batch) {
-    const std::vector<PinInfo> held = pins();
+    std::vector<PinInfo> held;
+    PinInfo replaced;
     MemoryStats stats;
     {
-        const Guard guard(lock_);
+        Guard guard(lock_);
+        collect_unheld(guard);
+        registry_.scan(publication_, nullptr);
+        held = held_versions();
+        replaced = holders_of(*chain_.latest(), &batch);
         stats = stats_locked();
     }
     detail::throw_over_budget(settings_.budget.hard_bytes, batch.refused_bytes,
-                              stats.retained_bytes, held.empty() ? nullptr : &held.front());
+                              stats.retained_bytes, held.empty() ? nullptr : &held.front(),
+                              replaced);
 }
 
 // The count of waiters is guarded by the commit lock: a committer either publishes before this

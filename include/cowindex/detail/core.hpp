@@ -294,6 +294,8 @@ class Core {
     void settle_all(Guard<Lock>& guard);
     void free_garbage(Trash& trash, Batch* reuse) noexcept;
     [[nodiscard]] MemoryStats stats_locked() noexcept;
+    [[nodiscard]] PinInfo holders_of(const Record& record, const Batch* but = nullptr) const;
+    [[nodiscard]] std::vector<PinInfo> held_versions();
 
     Settings settings_;
     Publication<Record, Policy> publication_;

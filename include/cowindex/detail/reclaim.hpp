@@ -149,33 +149,51 @@ MemoryStats Core<Shard, Policy>::stats_locked() noexcept {
     return stats;
 }
 
+// Who holds a version, the writer of `but` left aside. Precondition: the slots were scanned.
+template <class Shard, class Policy>
+PinInfo Core<Shard, Policy>::holders_of(const Record& record, const Batch* but) const {
+    PinInfo pin;
+    pin.version = record.version;
+    pin.holders = record.snapshots.read() + record.writers;
+    registry_.for_each_pin(&record, [&](const Slot& slot) {
+        ++pin.holders;
+        if (!slot.label.empty()) pin.labels.push_back(slot.label);
+    });
+    if (record.writers != 0) {
+        for (const Batch* batch = open_; batch != nullptr; batch = batch->next) {
+            if (batch->base != &record) continue;
+            if (batch == but)
+                --pin.holders;
+            else if (!batch->label.empty())
+                pin.labels.push_back(batch->label);
+        }
+    }
+    for (const LabelLink* label = record.labels; label != nullptr; label = label->next)
+        pin.labels.push_back(label->text);
+    return pin;
+}
+
 template <class Shard, class Policy>
 std::vector<PinInfo> Core<Shard, Policy>::pins() {
-    std::vector<PinInfo> pins;
     Guard guard(lock_);
     collect_unheld(guard);
     // The lock was let go of since the slots were read. No barrier is needed again: whoever has an
     // older version pinned had it pinned then.
     registry_.scan(publication_, nullptr);
+    return held_versions();
+}
+
+// Precondition: as holders_of(), collect_unheld() was just called.
+template <class Shard, class Policy>
+std::vector<PinInfo> Core<Shard, Policy>::held_versions() {
+    std::vector<PinInfo> pins;
     const auto now = coarse_now();
     for (const Record* record = chain_.oldest(); record != chain_.latest();
          record = record->newer) {
-        PinInfo pin;
-        pin.version = record->version;
-        pin.holders = record->snapshots.read() + record->writers;
-        registry_.for_each_pin(record, [&](const Slot& slot) {
-            ++pin.holders;
-            if (!slot.label.empty()) pin.labels.push_back(slot.label);
-        });
+        PinInfo pin = holders_of(*record);
         // Superseded or let go of while we looked, and in no slot by now: most likely nobody's.
         const bool sorted = record->stage != Stage::superseded && record->stage != Stage::pinned;
         if (pin.holders == 0 && !sorted) continue;
-        if (record->writers != 0)
-            for (const Batch* batch = open_; batch != nullptr; batch = batch->next)
-                if (batch->base == record && !batch->label.empty())
-                    pin.labels.push_back(batch->label);
-        for (const LabelLink* label = record->labels; label != nullptr; label = label->next)
-            pin.labels.push_back(label->text);
         pin.age = std::max(now - record->superseded_at, std::chrono::nanoseconds(0));
         pin.retained_bytes = Chain::alone_bytes(*record);
         pins.push_back(std::move(pin));
