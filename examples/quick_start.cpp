@@ -9,7 +9,7 @@ struct Bucket {
 };
 
 int main() {
-    cowindex::CowIndex<Bucket> index(64); // 64 default-made shards, version 0
+    cowindex::CowIndex<Bucket> index(64); // 64 shards with ids 0 to 63, version 0
     auto before = index.snapshot();       // owned: hold it as long as you like
 
     index.update([](auto& writer) { // clones shards 7 and 9, publishes both at once

@@ -4,11 +4,11 @@
 #include <string>
 #include <thread>
 
-using Index = cowindex::CowIndex<std::string>; // a shard can be any type; copied when it is edited
+using Index = cowindex::CowIndex<std::string>; // a shard is of any type; edit() copies it
 
 int main() {
     Index index;                                       // no shards yet
-    const cowindex::ShardId fig = index.append("fig"); // ids count up and are never used again
+    const cowindex::ShardId fig = index.append("fig"); // ids count up; append() reuses none
     const cowindex::ShardId pear = index.append("pear");
     index.replace(pear, "quince");
     index.edit(fig, [](std::string& shard) { shard += " tree"; }); // each line: one version
@@ -21,7 +21,7 @@ int main() {
     });
     other.join();
 
-    Index::Reader reader = index.reader("tour"); // a member of a class, or one for each thread
+    Index::Reader reader = index.reader("tour"); // for one thread, that keeps it
     for (Index::View view = reader.pin(); const auto& [id, shard] : view.items())
         std::cout << id << ": " << shard << '\n';
     std::cout << index.read([](const Index::View& view) { return view.size(); }) // without a Reader
@@ -29,7 +29,7 @@ int main() {
 
     Index::Writer mine = index.writer(); // by hand: edit, look at the result, publish
     mine.edit(pear) += " pie";
-    index.replace(pear, "pear"); // somebody is faster
+    index.replace(pear, "pear"); // another commit comes first
     if (const auto result = mine.try_commit(); !result)
         std::cout << "shard " << result.conflicts()[0] << " was changed by another\n";
 }

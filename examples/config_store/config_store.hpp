@@ -3,7 +3,9 @@
 #include <cowindex/cowindex.hpp>
 
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -53,7 +53,7 @@ void one_load() {
 // [by_key]
 class Users {
   public:
-    explicit Users(std::size_t shards) : index_(shards) {}
+    explicit Users(std::size_t shards) : shards_(shards), index_(shards) {}
 
     void set(const std::string& name, std::string address) {
         index_.edit(shard_of(name), [&](Shard& shard) { shard[name] = address; });
@@ -74,9 +74,10 @@ class Users {
     using Shard = std::map<std::string, std::string>;
 
     ShardId shard_of(std::string_view name) const {
-        return std::hash<std::string_view>{}(name) % index_.size(); // never changes
+        return std::hash<std::string_view>{}(name) % shards_;
     }
 
+    std::size_t shards_; // never changes; index_.size() would look up the latest version
     CowIndex<Shard> index_;
 };
 // [/by_key]
@@ -230,6 +231,49 @@ void many() {
     std::cout << "in 100 of 1000 accounts: " << sum(reader.pin(), ids) << " cents\n";
 }
 
+// ---- a budget ----------------------------------------------------------------------------------
+
+// [budget]
+using Tables = CowIndex<std::vector<char>>;
+
+Tables make_tables() {
+    cowindex::MemoryBudget budget;
+    budget.soft_bytes = 9'000'000;
+    budget.hard_bytes = 10'000'000;
+    budget.on_pressure = [](const cowindex::MemoryStats& stats) {
+        std::cerr << "the index holds " << stats.total_bytes() << " bytes\n"; // and lets go of some
+    };
+    Tables::Options options;
+    options.budget = budget;
+    return Tables(8, std::vector<char>(1'000'000), options);
+}
+
+bool renew(Tables& tables, ShardId id) {
+    try {
+        tables.replace(id, std::vector<char>(1'000'000));
+        return true;
+    } catch (const cowindex::MemoryBudgetError& error) { // nothing was published
+        std::cerr << error.what() << '\n';               // who is in the way, by name
+        for (const cowindex::PinInfo& pin : tables.pins())
+            std::cerr << "version " << pin.version << ", " << pin.holders << " holder(s), keeps "
+                      << pin.retained_bytes << " bytes\n";
+        return false;
+    }
+}
+// [/budget]
+
+void budget() {
+    Tables tables = make_tables();
+    std::size_t renewed = 0;
+    {
+        const auto report = tables.snapshot("a long report");
+        for (ShardId id = 0; id < 8; ++id)
+            if (renew(tables, id)) ++renewed;
+    }
+    std::cout << "renewed " << renewed << " of 8 tables beside a report, then "
+              << (renew(tables, 7) ? "the last" : "nothing") << '\n';
+}
+
 // ---- shutdown ----------------------------------------------------------------------------------
 
 // [shutdown]
@@ -249,13 +293,15 @@ class Follower {
 
   private:
     void run(CowIndex<int>::Reader& reader) {
-        cowindex::Version seen = 0;
         while (!stop_) {
-            if (!reader.wait_for_newer(seen, 100ms)) continue;
-            const auto view = reader.pin(); // ends before the next wait
-            seen = view.version();
-            last_ = view[0];
+            const cowindex::Version seen = look(reader.pin()); // the view ends before the wait
+            while (!stop_ && !reader.wait_for_newer(seen, 100ms)) {
+            }
         }
+    }
+    cowindex::Version look(const CowIndex<int>::View& view) {
+        last_ = view[0];
+        return view.version();
     }
 
     std::atomic<bool> stop_{false};
@@ -280,5 +326,6 @@ int main() {
     append();
     several();
     many();
+    budget();
     shutdown();
 }

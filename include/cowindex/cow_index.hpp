@@ -62,6 +62,10 @@ class CowIndex {
     using View = cowindex::View<Shard, Policy>;         ///< a pinned version
     using Writer = IndexWriter<Shard, Policy>;          ///< edits, and their publication
 
+    // Of all constructors: *exceptions* `std::invalid_argument` for options that contradict
+    // themselves, and those of the allocator and of making shards. *Complexity* linear in the
+    // shards.
+
     /// Makes an index without shards.
     CowIndex() : CowIndex(Options{}) {}
     /// As above, with options.
@@ -72,7 +76,8 @@ class CowIndex {
         requires std::default_initializable<Shard>
         : CowIndex(count, [](ShardId) { return Shard(); }, options) {}
 
-    /// Makes an index of `count` copies of `prototype`.
+    /// Makes an index of `count` copies of `prototype`. Name its type: a bare `{}` may also be
+    /// options.
     CowIndex(std::size_t count, const Shard& prototype, const Options& options = {})
         requires std::copy_constructible<Shard>
         : CowIndex(count, [&](ShardId) { return Shard(prototype); }, options) {}
@@ -84,7 +89,8 @@ class CowIndex {
     CowIndex(std::size_t count, Factory&& factory, const Options& options = {})
         : core_(create(options, [&](auto& tree) { tree.fill(count, factory); })) {}
 
-    /// Makes an index of these shards; shard i gets id i.
+    /// Makes an index of these shards; shard i gets id i. If it throws, some of them may have been
+    /// moved from.
     explicit CowIndex(std::vector<Shard>&& shards, const Options& options = {})
         : CowIndex(
               shards.size(), [&](ShardId id) -> Shard { return std::move(shards[id]); }, options) {}
@@ -126,8 +132,11 @@ class CowIndex {
     }
 
     /// *Returns* what `fn(const View&)` returns, run on the latest version with a slot borrowed
-    /// from the index: for thread pools that cannot carry a `Reader`. *Complexity* two atomic
-    /// exchanges more than a reader's pin. *Preconditions* a handle of the index outlives the call.
+    /// from the index: for thread pools that cannot carry a `Reader`. *Preconditions* a handle of
+    /// the index outlives the call; what `fn` returns does not refer into the view, which ends with
+    /// it. A `read` inside `fn` may see a newer version: pass the view on. *Complexity* two atomic
+    /// exchanges more than a reader's pin; only the first few calls make a slot, as `reader()`.
+    /// *Exceptions* those of `fn` and of making a slot.
     template <class Fn>
     decltype(auto) read(Fn&& fn) const {
         struct Borrowed {
@@ -143,7 +152,8 @@ class CowIndex {
         return std::forward<Fn>(fn)(view);
     }
 
-    /// *Returns* the number of the latest version.
+    /// *Returns* the number of the latest version. As costly as `snapshot()`, like `size()` and
+    /// `empty()`: who reads anyway asks the view.
     [[nodiscard]] Version version() const { return core().latest()->version; }
     /// *Returns* how many shards the latest version has.
     [[nodiscard]] std::size_t size() const { return core().latest()->tree.size; }
@@ -151,7 +161,8 @@ class CowIndex {
     [[nodiscard]] bool empty() const { return size() == 0; }
 
     /// Effect: waits until version `version` or a later one is published, up to `timeout`.
-    /// *Returns* false if it was not. *Exceptions* `std::invalid_argument` for a negative timeout.
+    /// *Returns* false if it was not. *Progress* blocks this thread; with zero it only looks, under
+    /// the commit lock. *Exceptions* `std::invalid_argument` for a negative timeout.
     [[nodiscard]] bool wait_for_version(Version version, std::chrono::nanoseconds timeout) const {
         if (timeout < std::chrono::nanoseconds(0))
             detail::throw_negative_timeout("wait_for_version");
@@ -192,7 +203,11 @@ class CowIndex {
         }
     }
 
+    // Of all one-line writes: *returns* the version that was published (`append`: the id).
+    // *Exceptions* as `update()`, for which all but `append` count; nothing is published then.
+
     /// Effect: `fn(Shard&)` edits a clone of one shard, which is committed; may run more than once.
+    /// *Exceptions* `std::out_of_range` naming an absent id, and those of `fn`.
     template <class Fn>
     Version edit(ShardId id, Fn&& fn) {
         return update([&](Writer& writer) { fn(writer.edit(id)); });
@@ -212,7 +227,7 @@ class CowIndex {
         }
     }
 
-    /// *Returns* the new shard's id.
+    /// Effect: adds a shard, in a version of its own, also inside an `update()`. *Returns* its id.
     ShardId append(Shard shard) {
         Core& index = core(); // the writer keeps it, this handle may go meanwhile
         Writer writer = this->writer();
@@ -231,7 +246,8 @@ class CowIndex {
         return id;
     }
 
-    /// *Exceptions* `std::out_of_range` naming an absent id.
+    /// Effect: the shard is in no later version; `append()` does not use its id again. *Exceptions*
+    /// `std::out_of_range` naming an absent id.
     Version erase(ShardId id) {
         return update([&](Writer& writer) { writer.erase(id); });
     }
@@ -262,7 +278,7 @@ class CowIndex {
         return kept.core().reclaim();
     }
 
-    /// *Returns* pinned readers plus live snapshots.
+    /// *Returns* readers with a view, running `read()` calls, and live snapshots.
     [[nodiscard]] std::size_t active_readers() const { return core().active_readers(); }
 
     /// *Returns* the versions still held that are not the latest, oldest first: by whom, how long,

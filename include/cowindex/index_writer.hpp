@@ -93,7 +93,9 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     }
 
     /// *Returns* the shard for writing. The first touch clones it, no other does. *Complexity* one
-    /// clone and one path of the tree. *Exceptions* `std::out_of_range` naming an absent id.
+    /// clone and one path of the tree. *Invalidation* a successful commit publishes the shard: to
+    /// write through the reference after that is a data race. *Exceptions* `std::out_of_range`
+    /// naming an absent id, those of `Policy::clone` and of allocating.
     Shard& edit(ShardId id) COWINDEX_LIFETIMEBOUND {
         static_assert(
             requires(const Shard& shard) {
@@ -122,8 +124,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         }
     }
 
-    /// Effect: `id` holds `shard`; the old shard is not cloned. *Exceptions* `std::out_of_range`
-    /// naming an absent id; `shard` is then untouched.
+    /// Effect: `id` holds `shard` (pass a copy as `Shard(s)`); the old one is not cloned.
+    /// *Exceptions* `std::out_of_range` naming an absent id; `shard` is then untouched.
     void replace(ShardId id, Shard&& shard) { emplace(id, std::move(shard)); }
 
     /// As `replace`, with a shard made in place from `args`.
@@ -189,9 +191,11 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// Effect: publishes every change at once, synchronously. *Returns* the new version; without
     /// changes it publishes nothing and returns the latest. *Exceptions* `ConflictError` naming the
     /// shards that others changed since the base version, `MemoryBudgetError` where the index would
-    /// exceed its hard limit; the edits are kept. *Complexity* proportional to the shards touched;
-    /// independent of how many there are. *Progress* takes a lock for the publication alone;
-    /// clones, destructors and `Policy::bytes` run without it.
+    /// exceed its hard limit, `std::overflow_error` where version numbers are used up, and what
+    /// `Policy::bytes`, `on_pressure` and allocating throw; the edits are kept. *Complexity* the
+    /// shards touched times the height of the tree, at most three up to a million shards.
+    /// *Progress* takes a lock for the publication alone; clones, destructors and `Policy::bytes`
+    /// run without it.
     Version commit() {
         const CommitResult result = try_commit();
         if (result.status() == CommitStatus::over_budget) core_->throw_over_budget(batch());
@@ -222,7 +226,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         }
     }
 
-    /// As `commit`, but a conflict or a lack of room is returned, not thrown.
+    /// As `commit`, but a conflict or a lack of room is returned, not thrown; all else still is.
     [[nodiscard]] CommitResult try_commit() {
         Batch& edits = batch();
         std::vector<ShardId> conflicts;

@@ -64,7 +64,8 @@ struct DefaultPolicy {
     /// Rebound for every shard, tree node and version record; an instance goes into `Options`.
     using Allocator = std::allocator<std::byte>;
 
-    /// Guards the short commit section; any Lockable (fibers bring their own).
+    /// Guards the short commit section; any default-constructible Lockable (fibers bring their
+    /// own).
     using Mutex = std::mutex;
 
     /// Copies a shard for a writer. May throw; is never called while a lock is held. May use the
@@ -103,8 +104,9 @@ struct DefaultPolicy {
     /// the timing away: the durations in `CowMetrics::Values` stay zero.
     static constexpr bool timing = true;
 
-    /// While readers are registered, versions wait in groups for a barrier, which interrupts every
-    /// running thread of the process: at least and at most so many, in between as its price asks.
+    /// While readers are registered, replaced versions wait in groups for a barrier, which
+    /// interrupts every running thread of the process. A group has at least and at most so many
+    /// versions; in between, more the dearer the barrier was.
     static constexpr std::size_t barrier_min_versions = 16;
     /// The upper of the two bounds, in versions.
     static constexpr std::size_t barrier_max_versions = 256;

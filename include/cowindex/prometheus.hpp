@@ -151,8 +151,8 @@ class PrometheusText {
 /// `text/plain; version=0.0.4`. All names begin with `cowindex_` and carry base units; durations
 /// are summaries whose quantiles 0 and 1 are the minimum and maximum (NaN where nothing was
 /// sampled). *Preconditions* the sources' labels differ, and label values are UTF-8. *Exceptions*
-/// `std::invalid_argument` naming a label name that the format does not allow; nothing is then
-/// written.
+/// `std::invalid_argument` naming a label name that the format does not allow or that is given
+/// twice; nothing is then written.
 inline void write_prometheus(std::ostream& out, std::span<const PrometheusSource> sources) {
     const detail::PrometheusText text(sources);
     out.write(text.text().data(), static_cast<std::streamsize>(text.text().size()));

@@ -80,7 +80,9 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     Slot* slot_;
 };
 
-/// A reading thread's place in an index. Make one for each thread (or task) and keep it.
+/// A reading thread's place in an index. Make one for each thread (or task) and keep it. A class
+/// that pins in const functions has a `mutable` one; it is not default-made, so a class sets it in
+/// its constructors, or has a `std::optional` of it.
 ///
 /// *Thread safety* one thread at a time. A reader with no live view holds nothing, however long it
 /// idles.

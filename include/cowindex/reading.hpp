@@ -182,7 +182,8 @@ class ShardReading {
     /// *Returns* whether a shard has that id.
     [[nodiscard]] bool contains(ShardId id) const noexcept { return tree().find(id) != nullptr; }
 
-    /// *Preconditions* contains(id).
+    /// *Preconditions* contains(id), asserted unless `NDEBUG` is defined. Where it may be absent
+    /// use `find()` or `at()`.
     [[nodiscard]] const Shard& operator[](ShardId id) const noexcept COWINDEX_LIFETIMEBOUND {
         assert(contains(id) && "cowindex: operator[] of an absent id; use find() or at()");
         return tree().get(id)->shard;
