@@ -69,7 +69,7 @@ std::size_t chain_length(const Index& index) {
 
 } // namespace
 
-TEST_CASE("a commit overtaken after its preparation is replayed on the newer version") {
+TEST_CASE("a commit overtaken after its preparation is brought onto the newer version") {
     Index index(100);
     auto writer = index.writer();
     writer.edit(1) = 10;
@@ -77,6 +77,84 @@ TEST_CASE("a commit overtaken after its preparation is replayed on the newer ver
     REQUIRE(writer.commit() == 2);
     REQUIRE(index.snapshot()[1] == 10);
     REQUIRE(index.snapshot()[2] == 20);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("replaced shards are grafted onto the newer version, without more nodes") {
+    for (const ShardId changes : {ShardId{1}, ShardId{20}}) { // some are looked at without the lock
+        Index index(100000);
+        auto writer = index.writer();
+        for (ShardId i = 0; i < changes; ++i) writer.edit(i * 5000) = 10;
+        bool replayed = false;
+        HookPolicy::at(SyncPoint::commit_retry, [&] { replayed = true; });
+        index.replace(1, 20);     // beside one of them
+        index.replace(70, 21);    // in the next leaf
+        index.replace(99999, 22); // far away
+        REQUIRE(writer.commit() == 4);
+        HookPolicy::what = nullptr;
+        REQUIRE_FALSE(replayed);
+        const auto snapshot = index.snapshot();
+        for (ShardId i = 0; i < changes; ++i) REQUIRE(snapshot[i * 5000] == 10);
+        REQUIRE(std::count(snapshot.begin(), snapshot.end(), 10) ==
+                static_cast<std::ptrdiff_t>(changes));
+        REQUIRE(snapshot[1] + snapshot[70] + snapshot[99999] == 63);
+        REQUIRE(test::validate(index) == "");
+    }
+}
+
+TEST_CASE("a batch that was overtaken again by others is grafted onto the newest version") {
+    Index index(1000);
+    auto writer = index.writer();
+    for (ShardId id = 0; id < 1000; id += 50) writer.edit(id) = 10;
+    index.replace(1, 20);
+    HookPolicy::at(SyncPoint::commit_prepared, [&] {
+        HookPolicy::at(SyncPoint::commit_prepared, [&] { index.replace(2, 30); });
+    });
+    SECTION("which it agrees with") {
+        REQUIRE(writer.commit() == 3);
+        REQUIRE(index.snapshot()[50] == 10);
+        REQUIRE(index.snapshot()[1] + index.snapshot()[2] == 50);
+    }
+    SECTION("or refused") {
+        HookPolicy::at(SyncPoint::commit_prepared, [&] {
+            HookPolicy::at(SyncPoint::commit_prepared, [&] { index.replace(50, 30); });
+        });
+        REQUIRE(writer.try_commit().conflicts() == std::vector<ShardId>{50});
+        writer.revert(50);
+        writer.rebase();
+        REQUIRE(writer.commit() == 3);
+        REQUIRE(index.snapshot()[50] == 30);
+        REQUIRE(index.snapshot()[100] == 10);
+    }
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("shards that are replaced in nodes made anew are replayed on the newer version") {
+    Index index(65); // the last shard has a leaf of its own
+    auto writer = index.writer();
+    SECTION("by this writer, which has erased it and put it back") {
+        writer.erase(64);
+        writer.revert(64);
+        writer.edit(0) = 1;
+        index.update([](Index::Writer& other) { other.insert(70, 5); });
+        REQUIRE(writer.commit() == 2);
+        REQUIRE(index.snapshot()[0] == 1);
+        REQUIRE(index.snapshot()[64] == 0);
+        REQUIRE(index.snapshot()[70] == 5);
+    }
+    SECTION("by another one") {
+        index.update([](Index::Writer& first) { first.insert(100, 5); });
+        writer.discard();
+        writer.edit(64) = 1;
+        index.update([](Index::Writer& other) {
+            other.erase(100);
+            other.erase(64);
+            other.revert(64);
+        });
+        REQUIRE(writer.commit() == 3);
+        REQUIRE(index.snapshot()[64] == 1);
+        REQUIRE(index.size() == 65);
+    }
     REQUIRE(test::validate(index) == "");
 }
 
@@ -637,6 +715,7 @@ TEST_CASE("what was replayed ahead in vain is counted again") {
     Index index(64 * 200, 0, options);
     auto writer = index.writer();
     for (ShardId id = 0; id < 100; ++id) writer.edit(id * 64) = 1;
+    writer.append(1); // or nothing would be replayed
     index.replace(64 * 150, 5);
     bool retried = false;
     HookPolicy::at(SyncPoint::commit_prepared, [&] {
