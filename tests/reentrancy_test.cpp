@@ -262,7 +262,7 @@ TEST_CASE("an update in an update of the same index is refused, elsewhere it is 
         f.index.update([&](auto& writer) {
             writer.edit(0).value += 1;
             REQUIRE_THROWS_AS(use(), std::logic_error);
-            REQUIRE_THROWS_WITH(use(), test::contains_text("update() inside update()"));
+            REQUIRE_THROWS_WITH(use(), test::contains_text("inside update() of the same index"));
         });
     }
     REQUIRE(f.index.version() == nested.size());
@@ -330,4 +330,133 @@ TEST_CASE("an update's function may move its writer away") {
     REQUIRE(other.metrics().pending_writers == 0);
     REQUIRE(test::validate(f.index) == "");
     REQUIRE(test::validate(other) == "");
+}
+
+TEST_CASE("a destructor may end or move the writer whose commit runs it") {
+    Fixture f;
+    f.index.replace(1, Lively(1, true));
+    SECTION("end it") {
+        std::optional<Index::Writer> writer(f.index.writer());
+        Lively::on_destruction = [&] { writer.reset(); };
+        writer->replace(1, Lively(2));
+        REQUIRE(writer->commit() == 2);
+        REQUIRE_FALSE(writer.has_value());
+    }
+    SECTION("end it with the last handle") {
+        Index last(1, [](ShardId) { return Lively(0, true); });
+        std::optional<Index::Writer> writer(last.writer());
+        std::optional<Index> handle(std::move(last));
+        Lively::on_destruction = [&] {
+            handle.reset();
+            writer.reset();
+        };
+        writer->replace(0, Lively(2));
+        REQUIRE(writer->commit() == 1);
+    }
+    SECTION("take it out of its update") {
+        Index::Writer* inside = nullptr;
+        Lively::on_destruction = [&] { const Index::Writer gone(std::move(*inside)); };
+        REQUIRE(f.index.update([&](Index::Writer& writer) {
+            inside = &writer;
+            writer.replace(1, Lively(2));
+        }) == 2);
+    }
+    SECTION("move it on: the commit still says what it has published") {
+        auto writer = f.index.writer();
+        Lively::on_destruction = [&] {
+            f.index.replace(2, Lively(3));
+            writer.discard();
+        };
+        writer.replace(1, Lively(2));
+        REQUIRE(writer.commit() == 2);
+        REQUIRE(writer.base_version() == 3);
+    }
+    REQUIRE(Lively::destructions == 1);
+    REQUIRE(f.index.metrics().pending_writers == 0);
+    REQUIRE(test::validate(f.index) == "");
+}
+
+TEST_CASE("a destructor finds a writer that drops its edits as it will be afterwards") {
+    Fixture f;
+    auto writer = f.index.writer();
+    writer.edit(3).value = 1;
+    writer.replace(1, Lively(2, true));
+    f.index.replace(2, Lively(5));
+    cowindex::MemoryStats seen;
+    std::size_t changes = 9;
+    Lively::on_destruction = [&] {
+        changes = writer.modified_count();
+        seen = f.index.memory_usage();
+        for (ShardId id = 0; id < 15; ++id) writer.edit(id).value = 7;
+    };
+    writer.discard();
+    REQUIRE(Lively::destructions == 1);
+    REQUIRE(changes == 0);
+    REQUIRE(seen.uncommitted_bytes == 0);
+    REQUIRE(seen.reclaimable_bytes >= sizeof(Lively)); // those that are being destroyed
+    REQUIRE(writer[2].value == 7);
+    REQUIRE(writer.commit() == 2);
+    REQUIRE(f.index.memory_usage().reclaimable_bytes < seen.reclaimable_bytes + 4096);
+    REQUIRE(test::validate(f.index) == "");
+}
+
+TEST_CASE("a destructor finds a reverted shard as it was, and required no more") {
+    Fixture f;
+    auto writer = f.index.writer();
+    writer.edit(3).value = 1;
+    writer.require(1);
+    writer.replace(1, Lively(2, true));
+    Lively::on_destruction = [&] {
+        REQUIRE(writer[1].value == 0);
+        f.index.replace(1, Lively(9));
+        REQUIRE(writer.commit() == 2);
+    };
+    writer.revert(1);
+    REQUIRE(Lively::destructions == 1);
+}
+
+TEST_CASE("an update in an update is refused in destructors, too, each by itself") {
+    Fixture f;
+    f.index.replace(1, Lively(1, true));
+    bool refused = false;
+    Lively::on_destruction = [&] {
+        f.index.update([&](Index::Writer& writer) { // the outer one has published
+            writer.edit(2).value = 1;
+            try {
+                f.index.edit(2, [](Lively&) {});
+            } catch (const std::logic_error&) {
+                refused = true;
+            }
+        });
+    };
+    f.index.update([&](Index::Writer& writer) { writer.replace(1, Lively(2)); });
+    REQUIRE(refused);
+    REQUIRE(f.index.version() == 3);
+    REQUIRE(test::validate(f.index) == "");
+}
+
+TEST_CASE("what the commit of an update calls may update") {
+    Fixture f;
+    LivelyPolicy::on_bytes = [&] { f.index.edit(2, [](Lively& shard) { shard.value = 1; }); };
+    REQUIRE(f.index.update([](auto& writer) { writer.edit(1).value = 1; }) == 2);
+    REQUIRE(f.index.snapshot()[2].value == 1);
+
+    // Not what its function calls, also in a second run.
+    int runs = 0;
+    int refused = 0;
+    f.index.update([&](Index::Writer& writer) {
+        writer.edit(3).value = 1;
+        try {
+            f.index.erase(4);
+        } catch (const std::logic_error&) {
+            ++refused;
+        }
+        if (++runs > 1) return;
+        auto other = f.index.writer();
+        other.edit(3).value = 2;
+        other.commit();
+    });
+    REQUIRE(runs == 2);
+    REQUIRE(refused == 2);
+    REQUIRE(test::validate(f.index) == "");
 }

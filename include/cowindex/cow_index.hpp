@@ -308,6 +308,7 @@ class CowIndex {
 
         // False: to be tried again, after lost().
         [[nodiscard]] CommitResult attempt() {
+            frame.in_function = false; // what the commit calls may update
             CommitResult result = writer.attempt(refusals);
             conflict = result.status() == CommitStatus::conflict;
             return result;
@@ -318,7 +319,10 @@ class CowIndex {
             else if (!core.lost_try(writer.batch(), frame, tries))
                 writer.core_->stay_away(writer.batch(), tries);
         }
-        void again() { writer.core_->discard(writer.batch(), Core::uncounted); }
+        void again() {
+            writer.core_->discard(writer.batch(), Core::uncounted);
+            frame.in_function = true;
+        }
 
         Core& core;
         typename Core::ActiveUpdate frame{};

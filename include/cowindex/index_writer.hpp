@@ -106,12 +106,12 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         return batch().edit(id);
     }
 
-    /// Effect: `fn(id, edit(id))` for each id of `ids`, a forward range, in its order. What the
-    /// coming ids need is fetched ahead, so that this takes about half as long as a loop over
-    /// `edit()` where the index does not fit into the caches. *Exceptions* as `edit` and `fn`; what
-    /// was edited before stays edited.
+    /// Effect: `fn(id, edit(id))` for each id of `ids`, a range that can be walked twice, in order.
+    /// What the coming ids need is fetched ahead, so that this takes about half as long as a loop
+    /// over `edit()` where the index does not fit into the caches. *Exceptions* as `edit` and `fn`;
+    /// what was edited before stays edited.
     template <class Ids, class Fn>
-    void edit_each(const Ids& ids, Fn&& fn) {
+    void edit_each(Ids&& ids, Fn&& fn) {
         auto ahead = std::begin(ids);
         const auto end = std::end(ids);
         const auto fetch_next = [&] {

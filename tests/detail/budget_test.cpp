@@ -362,6 +362,48 @@ TEST_CASE("the oldest version held is named with its snapshot's label") {
     REQUIRE(retained > sizeof(Block));
 }
 
+TEST_CASE("pressure on an update may be answered by erasing") {
+    MemoryBudget budget;
+    budget.soft_bytes = bytes_at_first() + 500;
+    std::optional<Index> index;
+    budget.on_pressure = [&](const MemoryStats&) { index->erase(5); };
+    index.emplace(limited(budget));
+    index->update([](Index::Writer& writer) {
+        writer.append(Block());
+        writer.append(Block());
+    });
+    REQUIRE_FALSE(index->snapshot().contains(5));
+    REQUIRE(test::validate(*index) == "");
+}
+
+TEST_CASE("a commit that nobody is in the way of does not blame its own base") {
+    MemoryBudget budget;
+    budget.hard_bytes = bytes_at_first() + 6000;
+    Index index = limited(budget);
+    auto writer = index.writer("mine");
+    for (int i = 0; i < 10; ++i) writer.append(Block());
+    index.edit(1, [](Block& block) { block.value = 1; });
+    std::size_t retained = 1;
+    std::string message;
+    const auto refuse = [&] {
+        try {
+            writer.commit();
+        } catch (const MemoryBudgetError& error) {
+            retained = error.retained_bytes();
+            message = error.what();
+        }
+    };
+    refuse();
+    REQUIRE(retained == 0);
+    REQUIRE_THAT(message, test::contains_text("nobody holds anything back"));
+    const auto held = index.pins();
+    const auto backup = index.snapshot("backup");
+    index.edit(2, [](Block& block) { block.value = 1; });
+    refuse();
+    REQUIRE_THAT(message, test::contains_text("'backup'") && !test::contains_text("'mine'"));
+    REQUIRE(retained + held.front().retained_bytes == index.memory_usage().retained_bytes);
+}
+
 TEST_CASE("whoever holds the version that a commit replaces is named, its own writer is not") {
     MemoryBudget budget;
     budget.hard_bytes = bytes_at_first() + 500; // no room for a second copy

@@ -270,6 +270,25 @@ TEST_CASE("grafting is as replaying on the newer tree, with nodes that are there
     }
 }
 
+TEST_CASE("nodes that were made and emptied again do not pile up") {
+    Trees trees;
+    Builder builder(trees.tree, trees.pool);
+    const auto put = [&](ShardId id) {
+        trees.pool.reserve(builder.need(id));
+        builder.put(id, trees.box(1));
+    };
+    for (ShardId id = 0; id < 64; ++id) put(id);
+    for (int i = 0; i < 1000; ++i) { // a leaf of its own each time
+        put(64 + static_cast<ShardId>(i) * 64);
+        builder.remove(64 + static_cast<ShardId>(i) * 64);
+        REQUIRE(builder.own_count().leaves < 80);
+    }
+    put(64);
+    trees.publish(builder);
+    REQUIRE(trees.tree.size == 65);
+    REQUIRE(trees.retired.empty());
+}
+
 TEST_CASE("a builder knows whether all its nodes are copies") {
     Trees trees;
     Builder builder(trees.tree, trees.pool);

@@ -139,18 +139,20 @@ template <class Shard, class Policy>
 void Core<Shard, Policy>::throw_over_budget(Batch& batch) {
     std::vector<PinInfo> held;
     PinInfo replaced;
-    MemoryStats stats;
+    std::size_t retained = 0;
     {
         Guard guard(lock_);
         collect_unheld(guard);
         registry_.scan(publication_, nullptr);
-        held = held_versions();
+        held = held_versions(&batch);
         replaced = holders_of(*chain_.latest(), &batch);
-        stats = stats_locked();
+        retained = stats_locked().retained_bytes;
+        // The commit lets go of its own base.
+        if (batch.base != chain_.latest() && holders_of(*batch.base, &batch).holders == 0)
+            retained -= Chain::alone_bytes(*batch.base);
     }
-    detail::throw_over_budget(settings_.budget.hard_bytes, batch.refused_bytes,
-                              stats.retained_bytes, held.empty() ? nullptr : &held.front(),
-                              replaced);
+    detail::throw_over_budget(settings_.budget.hard_bytes, batch.refused_bytes, retained,
+                              held.empty() ? nullptr : &held.front(), replaced);
 }
 
 // The count of waiters is guarded by the commit lock: a committer either publishes before this

@@ -29,6 +29,7 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         version = latest()->version;
         return CommitOutcome::unchanged;
     }
+    const Busy busy(*this, batch);
     tickets_.give_way(batch.changes, mine, lock_);
     const bool timed = Policy::timing && batch.commit_timer.due(settings_.time_every);
     const auto start =
@@ -49,25 +50,25 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
     int tries = 0;
     batch.held_up = false;
     do {
-        outcome = commit_section(batch, ids, limited);
+        version = batch.base->version;
+        outcome = commit_section(batch, version, ids, limited);
     } while (limited && tries_again(batch, outcome, tries));
-    version = batch.base->version;
     if (timed) metrics_.record_commit_time(std::chrono::steady_clock::now() - start);
     return outcome;
 }
 
 template <class Shard, class Policy>
-CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, std::vector<ShardId>& ids,
-                                                  bool limited) {
+CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& version,
+                                                  std::vector<ShardId>& ids, bool limited) {
     Policy::sync_point(SyncPoint::commit_prepared);
     Guard guard(lock_);
     if (chain_.latest()->version >= last_version) [[unlikely]]
         return CommitOutcome::exhausted;
     if (chain_.latest() != batch.base) [[unlikely]]
-        return commit_elsewhere(batch, ids, guard);
+        return commit_elsewhere(batch, version, ids, guard);
     if (limited && !fits(batch, batch.builder, 0)) [[unlikely]]
         return CommitOutcome::over_budget;
-    publish(batch, batch.builder, guard);
+    version = publish(batch, batch.builder, guard);
     return CommitOutcome::committed;
 }
 
@@ -76,7 +77,7 @@ CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, std::vector<Shar
 // a large batch needs for that it does without the lock at first, on a version that it holds, in
 // the hope that nobody commits in between. Precondition: the lock is held. It is let go of.
 template <class Shard, class Policy>
-COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
+COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, Version& version,
                                                                   std::vector<ShardId>& ids,
                                                                   Guard<Lock>& guard) {
     struct Ahead {
@@ -116,7 +117,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
         }
         const bool as_ahead = ahead.has_value() && latest == ahead->onto.record;
         if (as_ahead && ahead->built.has_value())
-            return publish_if_fits(batch, *ahead->built, 1, guard);
+            return publish_if_fits(batch, *ahead->built, 1, version, guard);
         if (!as_ahead && !batch.changes.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
@@ -124,14 +125,14 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
         }
         if (can_graft(*latest)) {
             batch.builder.graft(latest->tree);
-            publish(batch, batch.builder, guard);
+            version = publish(batch, batch.builder, guard);
             return CommitOutcome::committed;
         }
         const unsigned height = latest->tree.height;
         if (batch.pool.holds(batch.changes.replay_need(height))) {
             typename Batch::Builder built(latest->tree, batch.pool);
             batch.changes.replay(built);
-            return publish_if_fits(batch, built, 0, guard);
+            return publish_if_fits(batch, built, 0, version, guard);
         }
         guard.unlock();
         Policy::sync_point(SyncPoint::commit_retry);
@@ -144,21 +145,23 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch,
 // For what was built elsewhere. Lets go of the lock.
 template <class Shard, class Policy>
 CommitOutcome Core<Shard, Policy>::publish_if_fits(Batch& batch, typename Batch::Builder& built,
-                                                   std::size_t holds, Guard<Lock>& guard) {
+                                                   std::size_t holds, Version& version,
+                                                   Guard<Lock>& guard) {
     if (settings_.has_budget() && !fits(batch, built, holds)) {
         guard.unlock();
         return CommitOutcome::over_budget;
     }
-    publish(batch, built, guard);
+    version = publish(batch, built, guard);
     return CommitOutcome::committed;
 }
 
-// The section. Effect: what `built` holds is the latest version, and the batch is based on it. What
-// it replaced goes on the dead list of the version before, or is freed at once where nobody can
-// hold that one. Precondition: the lock is held. It is let go of.
+// The section. Effect: what `built` holds is the latest version, and the batch is based on it.
+// Returns its number: a destructor that is run at the end may move the batch on. What it replaced
+// goes on the dead list of the version before, or is freed at once where nobody can hold that one.
+// Precondition: the lock is held. It is let go of.
 template <class Shard, class Policy>
-void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
-                                  Guard<Lock>& guard) noexcept {
+Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
+                                     Guard<Lock>& guard) noexcept {
     const NodeCount nodes = built.own_count();
     Record* const record = std::exchange(batch.spare, nullptr);
     record->version = chain_.latest()->version + 1;
@@ -186,7 +189,9 @@ void Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
                      retired);
     Trash trash;
     trash.objects.splice(retired);
+    const Version published = record->version;
     finish_commit(batch, guard, nodes, trash);
+    return published;
 }
 
 // Effect: frees `trash` and a bounded amount of what earlier commits have retired. Lets go of the
@@ -258,12 +263,14 @@ bool Core<Shard, Policy>::rebase(Batch& batch, std::vector<ShardId>& ids) {
 template <class Shard, class Policy>
 void Core<Shard, Policy>::discard(Batch& batch, Counting counting) noexcept {
     if (counting == counted && batch.has_changes()) metrics_.record_discard();
-    batch.clear_edits();
+    Trash dropped;
+    take_edits(batch, dropped);
     {
         Guard guard(lock_);
         move_base(batch, chain_.latest());
     }
     batch.builder.restart(batch.base->tree);
+    free_counted(dropped);
 }
 
 template <class Shard, class Policy>

@@ -70,6 +70,8 @@ class Core {
     // A running update(): at most one for each thread and index.
     struct ActiveUpdate {
         std::thread::id thread = std::this_thread::get_id();
+        unsigned depth = freeing_shards; // a destructor that it runs may update, too
+        bool in_function = true;         // its own; not in what a commit calls
         ActiveUpdate* next = nullptr;
         Ticket ticket{};
         bool is_user = false; // of the core: its writer is not, once it has been moved away
@@ -201,6 +203,26 @@ class Core {
   private:
     friend struct TestAccess;
 
+    // While user code runs that may end the writer, the end of its batch waits for that of the
+    // operation.
+    class Busy {
+      public:
+        Busy(Core& core, Batch& batch) noexcept
+            : core_(core), batch_(batch), before_(std::exchange(batch.busy, true)) {}
+        ~Busy() {
+            batch_.busy = before_;
+            if (batch_.closing && !before_) [[unlikely]]
+                core_.close_batch(&batch_);
+        }
+        Busy(const Busy&) = delete;
+        Busy& operator=(const Busy&) = delete;
+
+      private:
+        Core& core_;
+        Batch& batch_;
+        bool before_;
+    };
+
     // Keeps a version from being dropped for the length of a scope.
     struct Hold {
         explicit Hold(Core& its_core) : core(its_core) {
@@ -269,13 +291,14 @@ class Core {
                                           std::size_t holds);
 
     // commit.hpp
-    [[nodiscard]] CommitOutcome commit_section(Batch& batch, std::vector<ShardId>& ids,
-                                               bool limited);
-    [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, std::vector<ShardId>& ids,
-                                                 Guard<Lock>& guard);
+    [[nodiscard]] CommitOutcome commit_section(Batch& batch, Version& version,
+                                               std::vector<ShardId>& ids, bool limited);
+    [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, Version& version,
+                                                 std::vector<ShardId>& ids, Guard<Lock>& guard);
     [[nodiscard]] CommitOutcome publish_if_fits(Batch& batch, typename Batch::Builder& built,
-                                                std::size_t holds, Guard<Lock>& guard);
-    void publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
+                                                std::size_t holds, Version& version,
+                                                Guard<Lock>& guard);
+    Version publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
     void fold_tallies(Batch& batch) noexcept;
@@ -293,9 +316,11 @@ class Core {
     void collect_unheld(Guard<Lock>& guard);
     void settle_all(Guard<Lock>& guard);
     void free_garbage(Trash& trash, Batch* reuse) noexcept;
+    void take_edits(Batch& batch, Trash& dropped) noexcept;
+    void free_counted(Trash& trash) noexcept;
     [[nodiscard]] MemoryStats stats_locked() noexcept;
     [[nodiscard]] PinInfo holders_of(const Record& record, const Batch* but = nullptr) const;
-    [[nodiscard]] std::vector<PinInfo> held_versions();
+    [[nodiscard]] std::vector<PinInfo> held_versions(const Batch* but = nullptr);
 
     Settings settings_;
     Publication<Record, Policy> publication_;
@@ -321,7 +346,7 @@ class Core {
     TicketLine<Policy> tickets_;
 
     alignas(line_pair) CowMetrics metrics_;
-    Counter unlinked_; // garbage that reclaim() is about to free
+    Counter unlinked_; // what is about to be freed by others than commits
     SlotLender<Slot> lender_;
 
     alignas(line_pair) UserCount users_{1};

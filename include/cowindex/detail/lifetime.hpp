@@ -64,10 +64,10 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
     bool nested = false;
     {
         Guard guard(lock_);
-        // A shard's destructor may update: the outer one has published or given up by then.
-        if (update != nullptr && !freeing_shards)
+        if (update != nullptr)
             for (const ActiveUpdate* other = updates_; other != nullptr; other = other->next)
-                nested = nested || other->thread == thread;
+                nested = nested || (other->thread == thread && other->in_function &&
+                                    other->depth == update->depth);
         if (!nested && (batch = take_idle(thread)) != nullptr) open(batch);
     }
     if (nested) throw_nested_update();
@@ -101,8 +101,14 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::take_idle(
 template <class Shard, class Policy>
 void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexcept {
     static constexpr std::size_t max_idle = 8;
+    if (batch->busy) {
+        batch->closing = true;
+        return;
+    }
+    batch->closing = false;
     if (batch->has_changes()) metrics_.record_discard();
-    batch->clear_edits();
+    Trash dropped;
+    take_edits(*batch, dropped);
     if (update != nullptr) tickets_.leave(update->ticket, lock_);
     std::string label; // freed after the lock
     bool keep = false;
@@ -122,6 +128,7 @@ void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexce
         if (update != nullptr) forget_update(*update);
     }
     if (!keep) destroy_batch(batch);
+    free_counted(dropped);
     drop_user();
 }
 

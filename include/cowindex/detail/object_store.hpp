@@ -73,20 +73,17 @@ void destroy_object(const Allocator& allocator, T* object) noexcept {
     deallocate_one(allocator, object);
 }
 
-// True while this thread destroys shards on behalf of some index. A destructor may use the index
-// itself, but its commits do not reclaim, or destructors could nest without bound.
-inline thread_local bool freeing_shards = false;
+// How deep this thread is in destroying shards on behalf of some index. A destructor may use the
+// index itself, but its commits do not reclaim, or destructors could nest without bound.
+inline thread_local unsigned freeing_shards = 0;
 
-// Sets it for the length of a scope.
+// One deeper for the length of a scope.
 class FreeingShards {
   public:
-    FreeingShards() noexcept : before_(std::exchange(freeing_shards, true)) {}
-    ~FreeingShards() { freeing_shards = before_; }
+    FreeingShards() noexcept { ++freeing_shards; }
+    ~FreeingShards() { --freeing_shards; }
     FreeingShards(const FreeingShards&) = delete;
     FreeingShards& operator=(const FreeingShards&) = delete;
-
-  private:
-    bool before_;
 };
 
 // What a box costs beyond the shard in it.
@@ -307,7 +304,7 @@ class NodePool {
         const NodeCount before = stock();
         Rollback rollback([&]() noexcept {
             trim(before);
-            leaves_at_once_ = 1;
+            leaves_at_once_ = 1; // the next try asks for no more than it needs
         });
         if (leaves_.count < need.leaves) {
             const std::size_t wanted = std::max(need.leaves, leaves_at_once_);

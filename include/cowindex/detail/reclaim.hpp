@@ -81,9 +81,24 @@ std::size_t Core<Shard, Policy>::reclaim() {
     }
     Policy::sync_point(SyncPoint::reclaim_unlinked);
     const std::size_t bytes = trash.bytes();
+    free_counted(trash);
+    return bytes;
+}
+
+// Effect: the batch's edits are on `dropped`, to be freed by free_counted().
+template <class Shard, class Policy>
+void Core<Shard, Policy>::take_edits(Batch& batch, Trash& dropped) noexcept {
+    batch.take_edits(dropped.objects);
+    if (!dropped.objects.empty()) unlinked_.add(dropped.bytes());
+}
+
+// Effect: as free_garbage(), for what unlinked_ counts.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::free_counted(Trash& trash) noexcept {
+    const std::size_t bytes = trash.bytes();
+    if (bytes == 0) return;
     free_garbage(trash, nullptr);
     unlinked_.subtract(bytes);
-    return bytes;
 }
 
 // Effect: destroys shards and gives back memory, some of it to `reuse`.
@@ -183,14 +198,16 @@ std::vector<PinInfo> Core<Shard, Policy>::pins() {
     return held_versions();
 }
 
-// Precondition: as holders_of(), collect_unheld() was just called.
+// What nobody but the writer of `but` holds is left out. Precondition: as holders_of(),
+// collect_unheld() was just called.
 template <class Shard, class Policy>
-std::vector<PinInfo> Core<Shard, Policy>::held_versions() {
+std::vector<PinInfo> Core<Shard, Policy>::held_versions(const Batch* but) {
     std::vector<PinInfo> pins;
     const auto now = coarse_now();
     for (const Record* record = chain_.oldest(); record != chain_.latest();
          record = record->newer) {
-        PinInfo pin = holders_of(*record);
+        PinInfo pin = holders_of(*record, but);
+        if (pin.holders == 0 && but != nullptr && record == but->base) continue;
         // Superseded or let go of while we looked, and in no slot by now: most likely nobody's.
         const bool sorted = record->stage != Stage::superseded && record->stage != Stage::pinned;
         if (pin.holders == 0 && !sorted) continue;

@@ -123,9 +123,12 @@ class TreeBuilder {
         --tree_.size;
         for (unsigned level = 0; level <= tree_.height; ++level) {
             if (--(*links[level])->used != 0) break;
-            *links[level] = nullptr; // stays among own nodes as an empty one until the end
+            if ((*links[level])->origin == nullptr) ++barren_;
+            *links[level] = nullptr; // stays among own nodes as an empty one
             only_copies_ = false;
         }
+        if (barren_ > max_barren && barren_ > (own_count_.leaves + own_count_.inners) / 2)
+            drop_barren();
     }
 
     // Gives the own nodes their birth and hands them over to the published tree. Calls retire(node)
@@ -162,6 +165,7 @@ class TreeBuilder {
         own_bytes_ = std::exchange(other.own_bytes_, 0);
         own_count_ = std::exchange(other.own_count_, {});
         only_copies_ = std::exchange(other.only_copies_, true);
+        barren_ = std::exchange(other.barren_, 0);
     }
 
     // Whether each own node is a copy of one of the base that still has children.
@@ -202,6 +206,9 @@ class TreeBuilder {
     [[nodiscard]] NodeCount own_count() const noexcept { return own_count_; }
 
   private:
+    // So many empty nodes that nothing was copied into may wait among the own ones; half of them
+    // may.
+    static constexpr std::size_t max_barren = 32;
     // Trees lower than this fit into the nearer caches.
     static constexpr unsigned prefetch_height = 2;
 
@@ -295,11 +302,31 @@ class TreeBuilder {
         own.origin = latest;
     }
 
+    // Gives back the nodes that were made and emptied again: a writer may add and take back shards
+    // for ever. Those with an origin stay, since it is to be retired.
+    COWINDEX_COLD void drop_barren() noexcept {
+        Node* kept = nullptr;
+        for (Node* node = std::exchange(own_nodes_, nullptr); node != nullptr;) {
+            Node* next = static_cast<Node*>(node->next);
+            if (node->used == 0 && node->origin == nullptr) {
+                own_bytes_ -= node->bytes();
+                --(node->level == 0 ? own_count_.leaves : own_count_.inners);
+                pool_->give(node);
+            } else {
+                node->next = std::exchange(kept, node);
+            }
+            node = next;
+        }
+        own_nodes_ = kept;
+        barren_ = 0;
+    }
+
     void forget_own() noexcept {
         own_nodes_ = nullptr;
         own_bytes_ = 0;
         own_count_ = {};
         only_copies_ = true;
+        barren_ = 0;
     }
 
     void blank(Node* node) noexcept {
@@ -319,6 +346,7 @@ class TreeBuilder {
     std::size_t own_bytes_ = 0;
     NodeCount own_count_;
     bool only_copies_ = true;
+    std::size_t barren_ = 0; // own nodes that are empty and have no origin
 };
 
 } // namespace cowindex::detail

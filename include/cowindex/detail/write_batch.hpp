@@ -14,6 +14,7 @@
 
 #include <cowindex/cow_metrics.hpp>
 #include <cowindex/detail/change_list.hpp>
+#include <cowindex/detail/dead_list.hpp>
 #include <cowindex/detail/object_store.hpp>
 #include <cowindex/detail/shard_tree.hpp>
 #include <cowindex/detail/tree_builder.hpp>
@@ -48,7 +49,6 @@ class WriteBatch {
     WriteBatch(const Allocator& allocator, CowMetrics& metrics, std::uint64_t time_every)
         : allocator_(allocator), metrics_(&metrics), time_every_(time_every), boxes(allocator),
           spares(allocator), pool(allocator) {}
-    ~WriteBatch() { clear_edits(); }
     WriteBatch(const WriteBatch&) = delete;
     WriteBatch& operator=(const WriteBatch&) = delete;
 
@@ -99,6 +99,7 @@ class WriteBatch {
         const bool own = box->birth == unborn;
         if (own && changes[box->change].before == nullptr) {
             take_back(id, box);
+            dismiss(box);
             return;
         }
         changes.reserve_one();
@@ -125,9 +126,12 @@ class WriteBatch {
             } else {
                 builder.put(id, change.before); // its path is ours already
                 changes.remove(change);
-                dismiss(box);
             }
-        } else if (auto* erasure = changes.erasure(id)) {
+            changes.forget_requirement(id);
+            dismiss(box);
+            return;
+        }
+        if (auto* erasure = changes.erasure(id)) {
             pool.reserve(builder.need(id));
             builder.put(id, erasure->before);
             changes.remove(*erasure);
@@ -206,11 +210,11 @@ class WriteBatch {
         builder.restart(published);
     }
 
-    // Destroys the edits. Runs destructors of shards.
-    void clear_edits() noexcept {
-        const FreeingShards freeing;
+    // Lets go of the edits. Their shards are on `dropped`, for the caller to free: a destructor
+    // then finds this batch as it will be afterwards.
+    void take_edits(DeadList& dropped) noexcept {
         for (const auto& change : changes)
-            if (change.after != nullptr) destroy_object(allocator_, change.after);
+            if (change.after != nullptr) dropped.push(change.after);
         forget_edits({});
         uncommitted.set(0);
         pool.fit({});
@@ -335,12 +339,12 @@ class WriteBatch {
         count(after);
     }
 
-    // Takes back what this writer itself had added: as if it had never been there.
+    // Takes back what this writer itself had added: as if it had never been there. `box` is to be
+    // dismissed.
     void take_back(ShardId id, Box* box) noexcept {
         builder.remove(id); // its path is ours already
         vain_growth_ = vain_growth_ || id + 1 == tree().id_bound;
         changes.remove(changes[box->change]);
-        dismiss(box);
     }
 
     void count(const Box* box) noexcept {
@@ -348,11 +352,13 @@ class WriteBatch {
         update_gauge();
     }
 
-    // Frees a box of ours that is in no version. Runs the shard's destructor.
+    // Frees a box of ours that is in no version. Runs the shard's destructor, which may use this
+    // batch: the last thing to be done.
     void dismiss(Box* box) noexcept {
         uncommitted.subtract_alone(box->bytes());
+        const Allocator allocator = allocator_;
         const FreeingShards freeing;
-        destroy_object(allocator_, box);
+        destroy_object(allocator, box);
     }
 
     Allocator allocator_;
@@ -374,6 +380,8 @@ class WriteBatch {
     std::size_t refused_bytes = 0; // what the index would hold after the commit that was refused
     bool counts_on_room = false;   // the commit fits only if what it sets free is freed at once
     bool held_up = false;          // it did not fit while other writers were open, which may let go
+    bool busy = false;             // in an operation that runs user code and is not over with that
+    bool closing = false;          // to be closed when it is over
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the writer ends; until then metrics() adds them up.
