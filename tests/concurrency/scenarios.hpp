@@ -40,7 +40,7 @@ inline void same_shard(World& world) {
 }
 
 /// Writers of different shards, near and far from each other in the tree: both commit, the second
-/// by replaying its changes on the first one's tree. A held snapshot stays as it is.
+/// by grafting its nodes onto the first one's tree. A held snapshot stays as it is.
 inline void disjoint_shards(World& world) {
     Index index = world.make(3, true);
     const auto writer_of = [&](ShardId first, ShardId second) {
@@ -325,11 +325,13 @@ inline void old_base(World& world) {
     world.settle(std::move(index));
 }
 
-/// So many changes that they are replayed before the lock is taken, on a version that may be out of
-/// date again by then. A refused writer stays where it was.
+/// So many changes that they are looked at, and replayed where a shard is added, before the lock is
+/// taken, on a version that may be out of date again by then. A refused writer stays where it was.
 inline void many_changes(World& world) {
     Index index = world.make(20);
-    const auto deposits = [&](ShardId first) {
+    const std::size_t one_adds = world.random.below(2);
+    const std::size_t other_adds = world.random.below(2);
+    const auto deposits = [&](ShardId first, std::size_t added) {
         Writer writer = index.writer();
         for (;;) {
             const Version base = writer.base_version();
@@ -339,12 +341,14 @@ inline void many_changes(World& world) {
                 writer.edit(id).add(1);
                 changes.push_back({Change::add, id, 1});
             }
+            if (added != 0) changes.push_back({Change::put, writer.append(Account(1)), 1});
             if (const auto result = writer.try_commit()) {
                 world.committed(result.version(), std::move(changes));
                 return;
             }
             Verdict::expect_equal(writer.base_version(), base, "the base after a refused commit");
-            Verdict::expect_equal(writer.modified_count(), 9, "the edits after a refused commit");
+            Verdict::expect_equal(writer.modified_count(), 9 + added,
+                                  "the edits after a refused commit");
             Verdict::expect(writer[19].money() == before,
                             "a refused writer sees other shards change");
             writer.discard();
@@ -352,7 +356,7 @@ inline void many_changes(World& world) {
     };
     // A reader that idles: commits have a barrier to pay for.
     std::optional<Index::Reader> idle = index.reader();
-    world.run({[&] { deposits(0); }, [&] { deposits(9); },
+    world.run({[&] { deposits(0, one_adds); }, [&] { deposits(9, other_adds); },
                [&] {
                    world.deposit(index, 19, 1);
                    static_cast<void>(index.reclaim());
