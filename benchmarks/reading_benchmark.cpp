@@ -3,8 +3,10 @@
 //
 // `reader_time` is what one reader waits for one read; Google Benchmark's own Time divides by the
 // number of threads. CPU is each reader's own.
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -27,6 +29,32 @@ void make_opaque(std::size_t& id) {
     benchmark::DoNotOptimize(id);
 #endif
 }
+
+// What a pin cannot do without, written out for a flat table: name the version in a slot, look
+// again, clear the slot. No nesting, nothing that may move or outlive anything, nobody who
+// reclaims.
+template <class Element>
+struct SlotAlone : RawPointer<Element> {
+    static constexpr const char* name = "slot_alone";
+
+    struct Session {
+        explicit Session(SlotAlone& its_peer) : peer(its_peer) {}
+        std::uint64_t read(std::size_t id) {
+            const Table<Element>* table = nullptr;
+            do {
+                table = peer.latest.load(std::memory_order_acquire);
+                slot.store(table, std::memory_order_release);
+                std::atomic_signal_fence(std::memory_order_seq_cst);
+            } while (peer.latest.load(std::memory_order_acquire) != table);
+            const std::uint64_t count = (*table)[id].count;
+            slot.store(nullptr, std::memory_order_release);
+            return count;
+        }
+        void idle() {}
+        SlotAlone& peer;
+        alignas(128) std::atomic<const Table<Element>*> slot{nullptr};
+    };
+};
 
 template <class Peer, Commits commits>
 struct Reading {
@@ -78,6 +106,8 @@ void add(int threads) {
 const bool added = [] {
     add<CowUnprotected<Shard>, Commits::none>(1);
     add<CowUnprotected<Shard>, Commits::none>(2);
+    add<SlotAlone<Shard>, Commits::none>(1);
+    add<SlotAlone<Shard>, Commits::none>(2);
     for_each_peer<Shard>([]<class Peer>() {
         add<Peer, Commits::none>(1);
         add<Peer, Commits::none>(2);
