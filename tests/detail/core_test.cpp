@@ -992,7 +992,9 @@ TEST_CASE("reclaim() gives back the records that are too many to be pooled") {
         index.replace(0, i);
     }
     held.clear();
-    index.reclaim();
+    const std::size_t before = HookPolicy::Allocator::common().live_bytes;
+    const std::size_t freed = index.reclaim();
+    REQUIRE(HookPolicy::Allocator::common().live_bytes == before - freed);
     REQUIRE(TestAccess::chain(TestAccess::core(index)).dropped_count() == 0);
     REQUIRE(index.memory_usage().reclaimable_bytes == 0);
 }
