@@ -419,6 +419,17 @@ TEST_CASE("a barrier is paid for only when enough versions wait") {
     REQUIRE(chain_length(index) < 600);
 }
 
+TEST_CASE("a commit without readers takes the lock once") {
+    Index index(10);
+    auto writer = index.writer();
+    writer.edit(1) = 1;
+    writer.commit(); // which leaves a record for the next one
+    writer.edit(1) = 2;
+    HookMutex::unlocks = 0;
+    writer.commit();
+    REQUIRE(HookMutex::unlocks == 1);
+}
+
 TEST_CASE("a commit sorts a bounded part of what a version had that was let go") {
     constexpr ShardId many = 20000;
     Index index(many);
