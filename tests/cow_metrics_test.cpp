@@ -229,10 +229,12 @@ TEST_CASE("durations are sampled, the first one included") {
     options.time_every = 1;
     cowindex::CowIndex<int> index(10, 0, options);
     REQUIRE(index.metrics().average_commit_time == 0ns);
+    const auto start = std::chrono::steady_clock::now();
     index.edit(1, [](int& value) { value = 1; });
+    const auto whole = std::chrono::steady_clock::now() - start;
     REQUIRE(index.metrics().average_commit_time > 0ns);
-    REQUIRE(index.metrics().average_commit_time < 1h);
-    REQUIRE(index.metrics().average_clone_time < 1h);
+    REQUIRE(index.metrics().average_commit_time <= whole);
+    REQUIRE(index.metrics().average_clone_time <= whole);
     REQUIRE(index.metrics().commit_time_samples == 1);
     REQUIRE(index.metrics().clone_time_samples == 1);
     REQUIRE(index.metrics().commit_time_p50 == index.metrics().commit_time_max);

@@ -1,6 +1,8 @@
 // Waiting: for room within the memory budget, and for versions to come.
 #include <chrono>
 #include <cstddef>
+#include <functional>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -83,6 +85,36 @@ TEST_CASE("commit_for waits for room and gives up in time, with the writer as it
     rewrite(late, 1, 10);
     index.replace(1, Shard(20));
     REQUIRE_THROWS_AS(late.commit_for(1h), cowindex::ConflictError);
+}
+
+TEST_CASE("commit_for looks for room again soon, however long it has waited and may wait") {
+    struct Watched : cowindex::DefaultPolicy<Shard> {
+        static std::function<void()>& look() {
+            static std::function<void()> function;
+            return function;
+        }
+        static std::size_t bytes(const Shard& shard) {
+            if (look()) look()();
+            return shard.size();
+        }
+        static void back_off(int) noexcept {}
+    };
+    cowindex::Options<Watched> options;
+    options.budget.hard_bytes = 150 * kilobyte;
+    cowindex::CowIndex<Shard, Watched> index(10, Shard(10 * kilobyte), options);
+    std::optional held(index.snapshot());
+    index.update([](auto& writer) {
+        for (cowindex::ShardId id = 0; id < 4; ++id) writer.replace(id, Shard(10 * kilobyte));
+    });
+    auto writer = index.writer();
+    writer.replace(4, Shard(20 * kilobyte));
+    int looks = 0;
+    Watched::look() = [&] {
+        if (++looks == 20) held.reset(); // pauses that went on growing would come to an hour
+    };
+    REQUIRE(writer.commit_for(1h) == 2);
+    REQUIRE(looks == 20);
+    Watched::look() = nullptr;
 }
 
 TEST_CASE("waiting for a version ends when it is there, or at the deadline") {

@@ -497,6 +497,17 @@ TEST_CASE("a barrier is paid for only when enough versions wait") {
     REQUIRE(chain_length(index) < 600);
 }
 
+TEST_CASE("a commit without readers takes the lock once") {
+    Index index(10);
+    auto writer = index.writer();
+    writer.edit(1) = 1;
+    writer.commit(); // which leaves a record for the next one
+    writer.edit(1) = 2;
+    HookMutex::unlocks = 0;
+    writer.commit();
+    REQUIRE(HookMutex::unlocks == 1);
+}
+
 TEST_CASE("a commit sorts a bounded part of what a version had that was let go") {
     constexpr ShardId many = 20000;
     Index index(many);
@@ -1071,7 +1082,9 @@ TEST_CASE("reclaim() gives back the records that are too many to be pooled") {
         index.replace(0, i);
     }
     held.clear();
-    index.reclaim();
+    const std::size_t before = HookPolicy::Allocator::common().live_bytes;
+    const std::size_t freed = index.reclaim();
+    REQUIRE(HookPolicy::Allocator::common().live_bytes == before - freed);
     REQUIRE(TestAccess::chain(TestAccess::core(index)).dropped_count() == 0);
     REQUIRE(index.memory_usage().reclaimable_bytes == 0);
 }

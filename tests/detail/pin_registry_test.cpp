@@ -10,6 +10,7 @@
 #include <cowindex/policy.hpp>
 
 #include "support/catch.hpp"
+#include "support/no_membarrier.hpp"
 
 using namespace cowindex::detail;
 
@@ -82,6 +83,29 @@ TEST_CASE("nested pins repeat the outermost, and the last one clears the slot") 
     REQUIRE_FALSE(slot->unpin()); // nobody has left
     REQUIRE(slot->leave());
     r.registry.give_back(slot, r.lock);
+}
+
+TEST_CASE("where the kernel refuses the barrier no pin of a slot takes the fast way") {
+    test::without_membarrier([] {
+        Registered r;
+        const auto latest = r.publish();
+        Slot* slot = r.claim();
+        const auto pin_and_unpin = [&] {
+            REQUIRE(slot->pin() == latest.get());
+            REQUIRE_FALSE(slot->unpin());
+        };
+        REQUIRE_FALSE(slot->word.is_idle_and_asymmetric());
+        pin_and_unpin();
+        REQUIRE_FALSE(slot->word.is_idle_and_asymmetric());
+        static_cast<void>(slot->pin());
+        REQUIRE_FALSE(slot->leave()); // its reader ends: a view is left
+        REQUIRE(slot->unpin());
+        r.registry.give_back(slot, r.lock);
+        REQUIRE(r.claim() == slot); // for another reader
+        pin_and_unpin();
+        REQUIRE_FALSE(slot->word.is_idle_and_asymmetric());
+        r.registry.give_back(slot, r.lock);
+    });
 }
 
 TEST_CASE("a scan finds the pins of old versions, with their labels") {

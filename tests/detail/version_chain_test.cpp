@@ -298,6 +298,25 @@ TEST_CASE("a version that was still the latest when the slots were read is not s
     REQUIRE(chain.pinned_count() == 1);
 }
 
+TEST_CASE("what waits for a barrier is counted to the object, also where only some is sorted") {
+    History history(4);
+    history.drop_at_once = false;
+    for (int i = 0; i < 20; ++i) history.commit();
+    for (const Version horizon : {Version{1}, Version{10}, history.chain.latest()->version}) {
+        history.chain.sort_superseded(horizon, [](const Record*) { return false; });
+        std::size_t objects = 0;
+        std::size_t bytes = 0;
+        for (const auto& record : history.records) {
+            if (record->stage != Stage::superseded) continue;
+            objects += record->dead.count();
+            bytes += record->dead.bytes();
+        }
+        REQUIRE(history.chain.superseded_objects() == objects);
+        REQUIRE(history.chain.superseded_bytes() == bytes);
+        REQUIRE((objects == 0) == (horizon == history.chain.latest()->version));
+    }
+}
+
 TEST_CASE("dropping a version goes on where its share of work ended") {
     for (const Version birth : {Version{1}, Version{2}}) {
         FakeCore core;

@@ -5,7 +5,8 @@
            [--count] [--programs REGEX] [--slowest SECONDS] [--orders] [--jobs N]
 
 Operators: compare (== != < <= > >= swapped, with the neighbour and with the opposite), drop (a statement
-left out), order (an order of memory weakened), step (+ 1 and - 1 left out), logic (&& and ||).
+on a line of its own left out), logic (&& and ||), order (an order of memory weakened), step (+ 1 and - 1
+left out), turn (a condition without any of these, also that of `?:`, turned round).
 
 All mutants are built into one copy of the headers, each behind a switch (switch.hpp), and each test program
 is compiled once against that copy; the environment says which mutant is on. A first run of each program,
@@ -49,6 +50,8 @@ LOGIC = {"&&": "||", "||": "&&"}
 OPERATOR = re.compile(r"(?<= )(==|!=|<=|>=|<|>|&&|\|\|)(?= |$)")
 STEP = re.compile(r" [+-] 1(?![\w.'])|(?<!operator)(\+\+|--)")
 ORDER = re.compile(r"std::memory_order_(acquire|release|acq_rel|seq_cst)")
+# Where a condition begins, or ends before its `?`.
+CONDITION = re.compile(r"\b(?:if|while) (?=\()| (?=\? )")
 # A whole statement on a line of its own; what declares or leaves cannot be left out.
 STATEMENT = re.compile(r"^ {4,}(?!return|throw|break|continue|using|static_assert|friend|const |auto |"
                        r"static |mutable |explicit |void |enum |alignas|\w+::sync_point|\w+->sync_point|template|typename |else\b)"
@@ -178,6 +181,21 @@ def mutants_of(header, base, orders):
                 switch = None if re.match(r"[\w)\]]", text[start - 1]) else (
                     start, "", start, end, f"cowindex_mutation::{kind}{{{id}}}->*", end, "")
                 add(number, line, put(found, new), switch)
+        for found in CONDITION.finditer(code):
+            index = operands.at[here + found.end()]
+            if code[found.end()] == "?":
+                first, last = operands.end(index, -1), here + found.start()
+            else:
+                first, last = operands.tokens[index + 1][1], operands.end(index, 1)
+                if text[last] != ")":  # it declares something
+                    continue
+            condition = text[first:last]
+            if "\n" in condition or OPERATOR.search(condition) or ORDER.search(code):
+                continue
+            turned = condition[1:] if condition.startswith("!") else "!" + condition
+            add(number, line, line[:first - here] + turned + line[last - here:],
+                (first, "(static_cast<bool>(", first, first, "", last,
+                 f") != cowindex_mutation::on({base + len(mutants)}))"))
         for found in ORDER.finditer(code) if orders else ():
             start, end = here + found.start(), here + found.end()
             weak = "std::memory_order_relaxed"

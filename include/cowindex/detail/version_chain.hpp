@@ -112,11 +112,10 @@ class VersionChain {
         for (std::size_t n = pinned_.size(); n > 0; --n) sort(pinned_.pop(), is_pinned);
         while (superseded_.head() != nullptr && superseded_.head()->version < horizon) {
             const DeadList& dead = superseded_.head()->dead;
-            superseded_bytes_ -= std::min(superseded_bytes_, dead.bytes());
-            superseded_objects_ -= std::min(superseded_objects_, dead.count());
+            superseded_bytes_ -= dead.bytes();
+            superseded_objects_ -= dead.count();
             sort(superseded_.pop(), is_pinned);
         }
-        if (superseded_.head() == nullptr) superseded_bytes_ = superseded_objects_ = 0;
     }
 
     // How much one step may do under the lock.
@@ -379,7 +378,7 @@ class VersionChain {
     LiveBytes live_;
     std::size_t dead_bytes_ = 0;       // on the lists of versions
     std::size_t dead_nodes_bytes_ = 0; // tree nodes among them
-    std::size_t superseded_bytes_ = 0; // about: on the lists of superseded versions
+    std::size_t superseded_bytes_ = 0; // on the lists of superseded versions, which do not change
     std::size_t superseded_objects_ = 0;
 };
 
