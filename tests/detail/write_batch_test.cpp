@@ -16,6 +16,7 @@
 #include <cowindex/cowindex.hpp>
 
 #include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
 #include "support/validate.hpp"
 
 using cowindex::ShardId;
@@ -101,6 +102,27 @@ TEST_CASE("an id that came back is found at its new place when it is erased agai
     REQUIRE(index.snapshot()[2] == 21);
     REQUIRE(index.snapshot()[4] == 40);
     REQUIRE(index.snapshot()[5] == 50);
+}
+
+TEST_CASE("a writer that adds and takes back shards for ever holds no more for it") {
+    test::AllocationAccount account;
+    struct Policy : cowindex::DefaultPolicy<int> {
+        using Allocator = test::CountingAllocator<std::byte>;
+    };
+    cowindex::Options<Policy> options;
+    options.allocator = Policy::Allocator(account);
+    cowindex::CowIndex<int, Policy> index(64, options);
+    auto writer = index.writer();
+    for (int i = 0; i < 500; ++i) {
+        const ShardId id = writer.append(1);
+        if (i % 2 == 0)
+            writer.erase(id);
+        else
+            writer.revert(id);
+        REQUIRE(writer.memory_overhead() < 100'000);
+        REQUIRE(index.memory_usage().total_bytes() == account.live_bytes);
+    }
+    REQUIRE_FALSE(writer.has_changes());
 }
 
 TEST_CASE("replaying needs no more nodes than were reserved, in any order of ids") {

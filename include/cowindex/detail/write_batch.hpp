@@ -342,7 +342,8 @@ class WriteBatch {
     // Takes back what this writer itself had added: as if it had never been there. `box` is to be
     // dismissed.
     void take_back(ShardId id, Box* box) noexcept {
-        builder.remove(id); // its path is ours already
+        builder.remove(id); // its path is ours already; nodes that it empties may be given back
+        update_gauge();
         vain_growth_ = vain_growth_ || id + 1 == tree().id_bound;
         changes.remove(changes[box->change]);
     }
