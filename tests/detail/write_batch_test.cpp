@@ -120,6 +120,7 @@ TEST_CASE("a writer that adds and takes back shards for ever holds no more for i
         else
             writer.revert(id);
         REQUIRE(writer.memory_overhead() < 100'000);
+        REQUIRE(writer.memory_overhead() == TestAccess::batch(writer).builder.own_bytes());
         REQUIRE(index.memory_usage().total_bytes() == account.live_bytes);
     }
     REQUIRE_FALSE(writer.has_changes());
