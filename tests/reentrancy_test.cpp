@@ -460,3 +460,44 @@ TEST_CASE("what the commit of an update calls may update") {
     REQUIRE(refused == 2);
     REQUIRE(test::validate(f.index) == "");
 }
+
+TEST_CASE("a destructor may end the writer that drops its edits, and the last handle") {
+    std::optional<Index> index(std::in_place, 3, [](ShardId) { return Lively(); });
+    std::optional<Index::Writer> writer(index->writer());
+    writer->replace(1, Lively(1, true));
+    Fixture f; // for the destructor's sake
+    Lively::on_destruction = [&] {
+        index.reset();
+        writer.reset();
+    };
+    writer->discard();
+    REQUIRE(Lively::destructions == 1);
+    REQUIRE_FALSE(writer.has_value());
+}
+
+TEST_CASE("an update may be given the writer whose commit it is run by") {
+    Fixture f;
+    f.index.replace(1, Lively(1, true));
+    auto writer = f.index.writer();
+    writer.replace(1, Lively(2));
+    Lively::on_destruction = [&] {
+        f.index.update([&](Index::Writer& inside) { inside = std::move(writer); });
+    };
+    REQUIRE(writer.commit() == 2);
+    f.index.update([](Index::Writer& inside) { inside.edit(3).value = 1; });
+    REQUIRE(f.index.version() == 3);
+    REQUIRE(f.index.metrics().pending_writers == 0);
+    REQUIRE(test::validate(f.index) == "");
+}
+
+TEST_CASE("what a commit inside an update's function calls may update") {
+    Fixture f;
+    f.index.update([&](Index::Writer& writer) {
+        writer.edit(1).value = 1;
+        LivelyPolicy::on_bytes = [&] { f.index.edit(2, [](Lively& shard) { shard.value = 1; }); };
+        writer.commit();
+        REQUIRE_THROWS_AS(f.index.erase(3), std::logic_error); // the function itself may not
+    });
+    REQUIRE(f.index.version() == 2);
+    REQUIRE(f.index.snapshot()[2].value == 1);
+}

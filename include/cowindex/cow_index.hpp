@@ -296,8 +296,8 @@ class CowIndex {
         explicit UpdateScope(Core& its_core)
             : core(its_core), writer(core, core.open_batch({}, &frame), &frame) {}
         ~UpdateScope() {
-            // The function may have moved the writer away, or another index's writer in.
-            if (writer.batch_ != nullptr && writer.core_ == &core)
+            // The function may have moved the writer away, or another writer in, which ends itself.
+            if (writer.update_ == &frame)
                 core.close_batch(std::exchange(writer.batch_, nullptr), &frame);
             else
                 core.end_update(frame);
@@ -308,7 +308,6 @@ class CowIndex {
 
         // False: to be tried again, after lost().
         [[nodiscard]] CommitResult attempt() {
-            frame.in_function = false; // what the commit calls may update
             CommitResult result = writer.attempt(refusals);
             conflict = result.status() == CommitStatus::conflict;
             return result;
@@ -319,10 +318,7 @@ class CowIndex {
             else if (!core.lost_try(writer.batch(), frame, tries))
                 writer.core_->stay_away(writer.batch(), tries);
         }
-        void again() {
-            writer.core_->discard(writer.batch(), Core::uncounted);
-            frame.in_function = true;
-        }
+        void again() { writer.core_->discard(writer.batch(), Core::uncounted); }
 
         Core& core;
         typename Core::ActiveUpdate frame{};

@@ -197,8 +197,11 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// *Progress* takes a lock for the publication alone; clones, destructors and `Policy::bytes`
     /// run without it.
     Version commit() {
-        const CommitResult result = try_commit();
-        if (result.status() == CommitStatus::over_budget) core_->throw_over_budget(batch());
+        Core& core = *core_;
+        Batch& edits = batch();
+        const Busy busy(core, edits);
+        const CommitResult result = try_commit(core, edits, update_);
+        if (result.status() == CommitStatus::over_budget) core.throw_over_budget(edits);
         if (!result) detail::throw_conflict(result.conflicts());
         return result.version();
     }
@@ -215,33 +218,23 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// As `commit_for`, up to a moment.
     Version commit_until(std::chrono::steady_clock::time_point deadline) {
         static constexpr std::chrono::microseconds longest_pause{5000};
+        Core& core = *core_;
+        Batch& edits = batch();
+        Update* const update = update_;
+        const Busy busy(core, edits);
         for (std::chrono::microseconds pause{50};; pause = std::min(pause * 2, longest_pause)) {
-            const CommitResult result = try_commit();
+            const CommitResult result = try_commit(core, edits, update);
             if (result) return result.version();
             if (result.status() == CommitStatus::conflict)
                 detail::throw_conflict(result.conflicts());
             const auto now = std::chrono::steady_clock::now();
-            if (now >= deadline) core_->throw_over_budget(batch());
+            if (now >= deadline || edits.closing) core.throw_over_budget(edits);
             std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, deadline - now));
         }
     }
 
     /// As `commit`, but a conflict or a lack of room is returned, not thrown; all else still is.
-    [[nodiscard]] CommitResult try_commit() {
-        Batch& edits = batch();
-        std::vector<ShardId> conflicts;
-        Version version = edits.base->version;
-        const detail::Ticket* ticket = update_ == nullptr ? nullptr : &update_->ticket;
-        CommitStatus status = CommitStatus::committed;
-        switch (core_->commit(edits, ticket, version, conflicts)) {
-        case detail::CommitOutcome::committed: break;
-        case detail::CommitOutcome::unchanged: status = CommitStatus::unchanged; break;
-        case detail::CommitOutcome::conflict: status = CommitStatus::conflict; break;
-        case detail::CommitOutcome::over_budget: status = CommitStatus::over_budget; break;
-        case detail::CommitOutcome::exhausted: detail::throw_version_limit();
-        }
-        return {status, version, std::move(conflicts)};
-    }
+    [[nodiscard]] CommitResult try_commit() { return try_commit(*core_, batch(), update_); }
 
     /// Effect: moves the writer with its edits to the latest version. *Exceptions* `ConflictError`
     /// as `commit`; the writer then stays where it is: `revert` the shards named and try again.
@@ -260,22 +253,56 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
   private:
     using Core = detail::Core<Shard, Policy>;
     using Batch = typename Core::Batch;
+    using Busy = typename Core::Busy;
+    using Update = typename Core::ActiveUpdate;
 
     friend class ShardReading<IndexWriter, Shard>;
     template <class, class>
     friend class CowIndex;
     friend struct detail::TestAccess;
 
-    IndexWriter(Core& core, Batch* batch, typename Core::ActiveUpdate* update) noexcept
+    IndexWriter(Core& core, Batch* batch, Update* update) noexcept
         : core_(&core), batch_(batch), update_(update) {}
+
+    // Uses no writer: what a commit calls may end or move it.
+    [[nodiscard]] static CommitResult try_commit(Core& core, Batch& edits, Update* update) {
+        // What it calls is no part of an update's function.
+        struct Outside {
+            explicit Outside(Update* its_update)
+                : update(its_update),
+                  before(update != nullptr && std::exchange(update->in_function, false)) {}
+            ~Outside() {
+                if (update != nullptr) update->in_function = before;
+            }
+            Outside(const Outside&) = delete;
+            Outside& operator=(const Outside&) = delete;
+            Update* update;
+            bool before;
+        } const outside(update);
+        std::vector<ShardId> conflicts;
+        Version version = edits.base->version;
+        const detail::Ticket* ticket = update == nullptr ? nullptr : &update->ticket;
+        CommitStatus status = CommitStatus::committed;
+        switch (core.commit(edits, ticket, version, conflicts)) {
+        case detail::CommitOutcome::committed: break;
+        case detail::CommitOutcome::unchanged: status = CommitStatus::unchanged; break;
+        case detail::CommitOutcome::conflict: status = CommitStatus::conflict; break;
+        case detail::CommitOutcome::over_budget: status = CommitStatus::over_budget; break;
+        case detail::CommitOutcome::exhausted: detail::throw_version_limit();
+        }
+        return {status, version, std::move(conflicts)};
+    }
 
     // As try_commit(), for edits that can be made again: returns over_budget a few times at most,
     // and only where let_others_go() may help.
     [[nodiscard]] CommitResult attempt(int& refusals) {
-        CommitResult result = try_commit();
+        Core& core = *core_;
+        Batch& edits = batch();
+        const Busy busy(core, edits);
+        CommitResult result = try_commit(core, edits, update_);
         if (result.status() == CommitStatus::over_budget &&
-            (!batch().held_up || refusals++ == enough_refusals))
-            core_->throw_over_budget(batch());
+            (!edits.held_up || refusals++ == enough_refusals))
+            core.throw_over_budget(edits);
         return result;
     }
     void let_others_go(int& refusals) {
@@ -305,7 +332,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
 
     Core* core_;
     Batch* batch_;
-    typename Core::ActiveUpdate* update_ = nullptr; // whose writer this is; does not move along
+    Update* update_ = nullptr; // whose writer this is; does not move along
 };
 
 } // namespace cowindex

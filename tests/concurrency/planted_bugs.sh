@@ -125,7 +125,7 @@ edit detail/version_chain.hpp 'if (record->older != nullptr) keep_for_older(*rec
 demand_found
 
 plant ahead_of_the_section 'many_changes'
-edit detail/commit.hpp 'ahead.has_value() && latest == ahead->onto.record;' 'ahead.has_value();'
+edit detail/commit.hpp 'if (ahead.has_value() && latest == ahead->onto.record)' 'if (ahead.has_value())'
 demand_found
 
 plant lock_kept 'many_changes'
@@ -139,14 +139,6 @@ edit detail/reclaim.hpp 'sort_superseded(horizon);' 'sort_superseded(chain_.late
 demand_found
 
 plant retire_nodes_of_the_base 'disjoint_shards'
-edit detail/tree_builder.hpp 'own.origin = latest;' ''
-demand_found
-
-plant what_others_changed_is_undone 'disjoint_shards many_changes'
-edit detail/tree_builder.hpp 'own.child[i] == base.child[i] ? latest->child[i] : own.child[i];' 'own.child[i];'
-demand_found
-
-plant retire_replayed_nodes_of_the_base 'shape_changes'
 edit detail/tree_builder.hpp 'void restart(const ShardTree<Shard>& base) noexcept {' 'void take_origins(const TreeBuilder& other) noexcept { Node* theirs = other.own_nodes_; for (Node* mine = own_nodes_; mine && theirs; mine = static_cast<Node*>(mine->next), theirs = static_cast<Node*>(theirs->next)) mine->origin = theirs->origin; } void restart(const ShardTree<Shard>& base) noexcept {'
 edit detail/commit.hpp 'batch.changes.replay(built);' 'batch.changes.replay(built); built.take_origins(batch.builder);'
 demand_found

@@ -40,7 +40,7 @@ inline void same_shard(World& world) {
 }
 
 /// Writers of different shards, near and far from each other in the tree: both commit, the second
-/// by grafting its nodes onto the first one's tree. A held snapshot stays as it is.
+/// by replaying its changes on the first one's tree. A held snapshot stays as it is.
 inline void disjoint_shards(World& world) {
     Index index = world.make(3, true);
     const auto writer_of = [&](ShardId first, ShardId second) {
@@ -325,8 +325,8 @@ inline void old_base(World& world) {
     world.settle(std::move(index));
 }
 
-/// So many changes that they are looked at, and replayed where a shard is added, before the lock is
-/// taken, on a version that may be out of date again by then. A refused writer stays where it was.
+/// So many changes that they are replayed before the lock is taken, on a version that may be out of
+/// date again by then; some add a shard. A refused writer stays where it was.
 inline void many_changes(World& world) {
     Index index = world.make(20);
     const std::size_t one_adds = world.random.below(2);

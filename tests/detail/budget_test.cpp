@@ -376,6 +376,77 @@ TEST_CASE("pressure on an update may be answered by erasing") {
     REQUIRE(test::validate(*index) == "");
 }
 
+TEST_CASE("pressure may end, drop or commit what is being committed") {
+    MemoryBudget budget;
+    budget.soft_bytes = bytes_at_first() + 500;
+    budget.hard_bytes = bytes_at_first() + 6000;
+    std::optional<Index::Writer> writer;
+    std::function<void()> act;
+    bool acted = false;
+    budget.on_pressure = [&](const MemoryStats&) { act(); };
+    std::optional<Index> index(limited(budget));
+    const auto fill = [&](std::size_t blocks) {
+        writer.emplace(index->writer());
+        for (std::size_t i = 0; i < blocks; ++i) writer->append(Block());
+    };
+    SECTION("end the writer: it is committed all the same") {
+        act = [&] { writer.reset(); };
+        fill(2);
+        REQUIRE(writer->commit() == 1);
+        REQUIRE(index->size() == count + 2);
+    }
+    SECTION("end the writer, which is then refused") {
+        act = [&] { writer.reset(); };
+        fill(20);
+        SECTION("at once") { REQUIRE_THROWS_AS(writer->commit(), MemoryBudgetError); }
+        SECTION("without waiting for room that it no longer needs") {
+            REQUIRE_THROWS_AS(writer->commit_for(std::chrono::hours(1)), MemoryBudgetError);
+        }
+        REQUIRE(index->size() == count);
+    }
+    SECTION("drop the edits: nothing is published") {
+        act = [&] { writer->discard(); };
+        fill(2);
+        REQUIRE(writer->try_commit().status() == CommitStatus::unchanged);
+        REQUIRE(index->version() == 0);
+    }
+    SECTION("commit them: nothing is left to publish") {
+        const auto held = index->snapshot(); // so that the next version needs a record of its own
+        act = [&] {
+            if (std::exchange(acted, true)) return;
+            writer->commit();
+        };
+        fill(2);
+        const auto result = writer->try_commit();
+        REQUIRE(result.status() == CommitStatus::unchanged);
+        REQUIRE(result.version() == 1);
+        REQUIRE(index->size() == count + 2);
+    }
+    SECTION("commit them, and add more") {
+        const auto held = index->snapshot();
+        act = [&] {
+            if (std::exchange(acted, true)) return;
+            writer->commit();
+            writer->append(Block());
+        };
+        fill(2);
+        REQUIRE(writer->commit() == 2);
+        REQUIRE(index->size() == count + 3);
+    }
+    SECTION("add an id and take it back: it is in no version") {
+        act = [&] {
+            writer->insert(5'000'000, Block());
+            writer->erase(5'000'000);
+        };
+        fill(2);
+        REQUIRE(writer->commit() == 1);
+        REQUIRE(index->snapshot().id_bound() == count + 2);
+    }
+    writer.reset();
+    REQUIRE(index->metrics().pending_writers == 0);
+    REQUIRE(test::validate(*index) == "");
+}
+
 TEST_CASE("a commit that nobody is in the way of does not blame its own base") {
     MemoryBudget budget;
     budget.hard_bytes = bytes_at_first() + 6000;

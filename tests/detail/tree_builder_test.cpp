@@ -211,65 +211,6 @@ TEST_CASE("adopting takes over another builder's work") {
     trees.publish(first);
 }
 
-TEST_CASE("grafting is as replaying on the newer tree, with nodes that are there already") {
-    std::mt19937_64 random(12);
-    for (int round = 0; round < 300; ++round) {
-        Trees trees;
-        Builder builder(trees.tree, trees.pool);
-        Builder other(trees.tree, trees.pool);
-        const auto put = [&](Builder& to, ShardId id) {
-            trees.pool.reserve(to.need(id));
-            Box* box = trees.box(static_cast<int>(trees.boxes.size()));
-            to.put(id, box);
-            return box;
-        };
-        const ShardId ids = 1 + random() % 20000;
-        for (int i = 0; i < 200; ++i) put(builder, random() % ids);
-        trees.publish(builder);
-        std::map<ShardId, Box*> expected;
-        for (ShardId id = 0; trees.tree.seek(id) != nullptr; ++id)
-            expected[id] = trees.tree.get(id);
-
-        // Some are replaced here; others are replaced, erased, or added there.
-        std::map<ShardId, Box*> mine;
-        other.restart(trees.tree);
-        for (const auto& [id, box] : std::map<ShardId, Box*>(expected)) {
-            if (random() % 8 == 0) {
-                mine[id] = put(builder, id);
-            } else if (random() % 4 == 0) {
-                expected[id] = put(other, id);
-            } else if (random() % 8 == 0) {
-                trees.pool.reserve(other.need(id));
-                other.remove(id);
-                expected.erase(id);
-            }
-        }
-        const unsigned height = trees.tree.height;
-        for (int i = 0; i < 5; ++i) {
-            const ShardId id = random() % (ids + 50);
-            if (expected.count(id) != 0 || mine.count(id) != 0 || height_for(id) > height) continue;
-            expected[id] = put(other, id);
-        }
-        trees.publish(other);
-        for (const auto& [id, box] : mine) expected[id] = box;
-
-        REQUIRE(builder.only_copies());
-        const NodeCount stock = trees.pool.stock();
-        const NodeCount own = builder.own_count();
-        if (!mine.empty()) builder.graft(trees.tree);
-        REQUIRE(trees.pool.stock().leaves == stock.leaves);
-        REQUIRE(builder.own_count().inners == own.inners);
-        trees.publish(mine.empty() ? other : builder);
-        std::map<ShardId, Box*> found;
-        for (ShardId id = 0; trees.tree.seek(id) != nullptr; ++id) found[id] = trees.tree.get(id);
-        REQUIRE(found == expected);
-        REQUIRE(trees.tree.size == expected.size());
-        // Each node of an older tree was retired once.
-        REQUIRE(std::set<Node*>(trees.retired.begin(), trees.retired.end()).size() ==
-                trees.retired.size());
-    }
-}
-
 TEST_CASE("nodes that were made and emptied again do not pile up") {
     Trees trees;
     Builder builder(trees.tree, trees.pool);
@@ -287,39 +228,6 @@ TEST_CASE("nodes that were made and emptied again do not pile up") {
     trees.publish(builder);
     REQUIRE(trees.tree.size == 65);
     REQUIRE(trees.retired.empty());
-}
-
-TEST_CASE("a builder knows whether all its nodes are copies") {
-    Trees trees;
-    Builder builder(trees.tree, trees.pool);
-    REQUIRE(builder.only_copies());
-    const auto put = [&](ShardId id) {
-        trees.pool.reserve(builder.need(id));
-        builder.put(id, trees.box(1));
-    };
-    put(1);
-    REQUIRE_FALSE(builder.only_copies()); // a leaf of nothing
-    trees.publish(builder);
-    REQUIRE(builder.only_copies());
-    put(1);
-    put(2);
-    REQUIRE(builder.only_copies());
-    put(64);
-    REQUIRE_FALSE(builder.only_copies());
-    {
-        Builder taken(trees.tree, trees.pool);
-        trees.pool.reserve(taken.need(3));
-        taken.adopt(builder);
-        REQUIRE_FALSE(taken.only_copies());
-        REQUIRE(builder.only_copies());
-    }
-    builder.restart(trees.tree);
-    put(64);
-    trees.publish(builder);
-    trees.pool.reserve(builder.need(64));
-    builder.remove(64);
-    REQUIRE_FALSE(builder.only_copies()); // a leaf is emptied
-    trees.publish(builder);
 }
 
 TEST_CASE("a random history of trees is as a history of maps") {

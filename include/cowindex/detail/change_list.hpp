@@ -124,13 +124,6 @@ class ChangeList {
                std::all_of(requirements_.begin(), requirements_.end(), same);
     }
 
-    // Whether each change puts one shard in the place of another.
-    [[nodiscard]] bool only_replaces() const noexcept {
-        return std::all_of(list_.begin(), list_.end(), [](const Entry& change) {
-            return change.before != nullptr && change.after != nullptr;
-        });
-    }
-
     // The ids for which agrees_with() fails, ascending, those of require_all() left aside.
     [[nodiscard]] std::vector<ShardId> conflicts_with(const Tree& latest) const {
         return collect_ids(

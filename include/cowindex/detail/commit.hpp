@@ -5,7 +5,7 @@
 //   finish    free that garbage, run user destructors: no lock held
 //
 // A batch whose base is still the latest publishes the tree that it has built already. Otherwise
-// its changes are brought onto the latest tree, after a check shard by shard that nobody else
+// its changes are replayed on the latest tree, after a check shard by shard that nobody else
 // changed what it changed or required. The objects to retire are always those of the latest tree:
 // those of the base may have been retired by others already.
 #pragma once
@@ -36,20 +36,27 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
 
     batch.measure();
-    if (batch.spare == nullptr) [[unlikely]] {
-        Record* const record = new_record();
-        const Guard guard(lock_);
-        batch.spare = record;
-    }
-    batch.drop_vain_growth();
     const bool limited = settings_.has_budget();
-    if (limited) [[unlikely]]
+    if (limited) [[unlikely]] {
+        batch.drop_vain_growth();
         make_room(batch);
+    }
 
     CommitOutcome outcome = CommitOutcome::committed;
     int tries = 0;
     batch.held_up = false;
     do {
+        // Destructors that ran since may have used this batch, and even committed it.
+        if (limited && !batch.has_changes()) [[unlikely]] {
+            version = latest()->version;
+            return CommitOutcome::unchanged;
+        }
+        if (batch.spare == nullptr) [[unlikely]] {
+            Record* const record = new_record();
+            const Guard guard(lock_);
+            batch.spare = record;
+        }
+        batch.drop_vain_growth();
         version = batch.base->version;
         outcome = commit_section(batch, version, ids, limited);
     } while (limited && tries_again(batch, outcome, tries));
@@ -72,39 +79,32 @@ CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& version
     return CommitOutcome::committed;
 }
 
-// Commits on another version than the batch's base. Where only shards were replaced, the nodes that
-// the batch has copied are grafted onto the latest tree; else its changes are replayed there. What
-// a large batch needs for that it does without the lock at first, on a version that it holds, in
-// the hope that nobody commits in between. Precondition: the lock is held. It is let go of.
+// Commits on another version than the batch's base: replays the changes there. A large batch is
+// first replayed without the lock, in the hope that nobody commits in between.
+// Precondition: the lock is held. It is let go of.
 template <class Shard, class Policy>
 COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, Version& version,
                                                                   std::vector<ShardId>& ids,
                                                                   Guard<Lock>& guard) {
     struct Ahead {
-        explicit Ahead(Core& core) : onto(core) {}
+        Ahead(Core& core, Batch& batch) : onto(core), built(onto.record->tree, batch.pool) {}
         Hold onto;
-        std::optional<typename Batch::Builder> built;
+        typename Batch::Builder built;
     };
     const auto refused = [&](const Record& latest) {
         metrics_.record_conflict();
         ids = conflicts(batch, latest);
         return CommitOutcome::conflict;
     };
-    // A refusal for the budget must leave the batch as it is, so there its own nodes are not used.
-    const auto can_graft = [&](const Record& onto) {
-        return !settings_.has_budget() && batch.can_graft(onto.tree.height);
-    };
 
     std::optional<Ahead> ahead;
     if (batch.changes.checks() >= replay_ahead) {
         guard.unlock();
-        ahead.emplace(*this);
-        const Record& onto = *ahead->onto.record;
-        if (!batch.changes.agrees_with(onto.tree)) return refused(onto);
-        if (!can_graft(onto)) {
-            batch.reserve_replay(onto.tree.height);
-            batch.changes.replay(ahead->built.emplace(onto.tree, batch.pool));
-        }
+        ahead.emplace(*this, batch);
+        const ShardTree<Shard>& onto = ahead->onto.record->tree;
+        if (!batch.changes.agrees_with(onto)) return refused(*ahead->onto.record);
+        batch.reserve_replay(onto.height);
+        batch.changes.replay(ahead->built);
         Policy::sync_point(SyncPoint::commit_prepared);
         guard.relock();
     }
@@ -115,18 +115,12 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, 
             guard.unlock(); // before `ahead` ends, which takes it
             return CommitOutcome::exhausted;
         }
-        const bool as_ahead = ahead.has_value() && latest == ahead->onto.record;
-        if (as_ahead && ahead->built.has_value())
-            return publish_if_fits(batch, *ahead->built, 1, version, guard);
-        if (!as_ahead && !batch.changes.agrees_with(latest->tree)) {
+        if (ahead.has_value() && latest == ahead->onto.record)
+            return publish_if_fits(batch, ahead->built, 1, version, guard);
+        if (!batch.changes.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
             return refused(*latest);
-        }
-        if (can_graft(*latest)) {
-            batch.builder.graft(latest->tree);
-            version = publish(batch, batch.builder, guard);
-            return CommitOutcome::committed;
         }
         const unsigned height = latest->tree.height;
         if (batch.pool.holds(batch.changes.replay_need(height))) {
@@ -262,6 +256,7 @@ bool Core<Shard, Policy>::rebase(Batch& batch, std::vector<ShardId>& ids) {
 
 template <class Shard, class Policy>
 void Core<Shard, Policy>::discard(Batch& batch, Counting counting) noexcept {
+    const Busy busy(*this, batch);
     if (counting == counted && batch.has_changes()) metrics_.record_discard();
     Trash dropped;
     take_edits(batch, dropped);

@@ -135,6 +135,26 @@ class Core {
 
     // ---- writing -----------------------------------------------------------------------------
 
+    // While user code runs that may end the writer, the end of its batch waits for that of the
+    // operation. For whoever uses the batch after a commit(), too.
+    class Busy {
+      public:
+        Busy(Core& core, Batch& batch) noexcept
+            : core_(core), batch_(batch), before_(std::exchange(batch.busy, true)) {}
+        ~Busy() {
+            batch_.busy = before_;
+            if (batch_.closing && !before_) [[unlikely]]
+                core_.close_batch(&batch_);
+        }
+        Busy(const Busy&) = delete;
+        Busy& operator=(const Busy&) = delete;
+
+      private:
+        Core& core_;
+        Batch& batch_;
+        bool before_;
+    };
+
     // Effect: a batch based on the latest version. `update` is the update() that asks, if any.
     [[nodiscard]] Batch* open_batch(std::string label, ActiveUpdate* update = nullptr);
     // Effect: drops the batch's edits; it is not used again by its writer.
@@ -202,26 +222,6 @@ class Core {
 
   private:
     friend struct TestAccess;
-
-    // While user code runs that may end the writer, the end of its batch waits for that of the
-    // operation.
-    class Busy {
-      public:
-        Busy(Core& core, Batch& batch) noexcept
-            : core_(core), batch_(batch), before_(std::exchange(batch.busy, true)) {}
-        ~Busy() {
-            batch_.busy = before_;
-            if (batch_.closing && !before_) [[unlikely]]
-                core_.close_batch(&batch_);
-        }
-        Busy(const Busy&) = delete;
-        Busy& operator=(const Busy&) = delete;
-
-      private:
-        Core& core_;
-        Batch& batch_;
-        bool before_;
-    };
 
     // Keeps a version from being dropped for the length of a scope.
     struct Hold {

@@ -125,7 +125,6 @@ class TreeBuilder {
             if (--(*links[level])->used != 0) break;
             if ((*links[level])->origin == nullptr) ++barren_;
             *links[level] = nullptr; // stays among own nodes as an empty one
-            only_copies_ = false;
         }
         if (barren_ > max_barren && barren_ > (own_count_.leaves + own_count_.inners) / 2)
             drop_barren();
@@ -164,22 +163,7 @@ class TreeBuilder {
         own_nodes_ = std::exchange(other.own_nodes_, nullptr);
         own_bytes_ = std::exchange(other.own_bytes_, 0);
         own_count_ = std::exchange(other.own_count_, {});
-        only_copies_ = std::exchange(other.only_copies_, true);
         barren_ = std::exchange(other.barren_, 0);
-    }
-
-    // Whether each own node is a copy of one of the base that still has children.
-    [[nodiscard]] bool only_copies() const noexcept { return only_copies_; }
-
-    // Effect: the own nodes become copies of those of `latest`, which the base's have become. What
-    // others have changed is taken over child by child, and subtree by subtree where only they or
-    // only this builder have changed something. Takes no nodes. *Complexity* the nodes that both
-    // have changed. Preconditions: only_copies(); each change puts a shard in the place of one that
-    // `latest` has; `latest` is as high as the base.
-    void graft(const ShardTree<Shard>& latest) noexcept {
-        graft(*tree_.root, latest.root, tree_.height);
-        tree_.size = latest.size;
-        tree_.id_bound = latest.id_bound;
     }
 
     // The published nodes, born after version `held`, that the new tree does not share; all where
@@ -268,38 +252,9 @@ class TreeBuilder {
     void remember(Node* node, Node* origin) noexcept {
         node->birth = unborn;
         node->origin = origin;
-        only_copies_ = only_copies_ && origin != nullptr;
         node->next = std::exchange(own_nodes_, node);
         own_bytes_ += node->bytes();
         ++(node->level == 0 ? own_count_.leaves : own_count_.inners);
-    }
-
-    static void graft(Node& own, Node* latest, unsigned level) noexcept {
-        if (own.origin == latest) return; // nobody else has changed anything below
-        if (level == 0) {
-            take_over(static_cast<Leaf<Shard>&>(own), static_cast<Leaf<Shard>*>(latest));
-            return;
-        }
-        auto& inner = static_cast<Inner&>(own);
-        const auto& base = static_cast<const Inner&>(*own.origin);
-        auto* beside = static_cast<Inner*>(latest);
-        for (std::size_t i = 0; i < base.extent; ++i)
-            if (inner.child[i] != base.child[i])
-                graft(*inner.child[i], beside->child[i], level - 1);
-        take_over(inner, beside);
-    }
-
-    // Makes `own` a copy of `latest`, but for the children that are its own.
-    template <class AnyNode>
-    static void take_over(AnyNode& own, AnyNode* latest) noexcept {
-        const auto& base = static_cast<const AnyNode&>(*own.origin);
-        // That of `latest` may be the smaller one: a shard that another writer has erased and put
-        // back may be in a node that was made anew.
-        own.extent = std::max(base.extent, latest->extent);
-        for (std::size_t i = 0; i < own.extent; ++i)
-            own.child[i] = own.child[i] == base.child[i] ? latest->child[i] : own.child[i];
-        own.used = latest->used;
-        own.origin = latest;
     }
 
     // Gives back the nodes that were made and emptied again: a writer may add and take back shards
@@ -325,7 +280,6 @@ class TreeBuilder {
         own_nodes_ = nullptr;
         own_bytes_ = 0;
         own_count_ = {};
-        only_copies_ = true;
         barren_ = 0;
     }
 
@@ -345,7 +299,6 @@ class TreeBuilder {
     Node* own_nodes_ = nullptr; // linked through next
     std::size_t own_bytes_ = 0;
     NodeCount own_count_;
-    bool only_copies_ = true;
     std::size_t barren_ = 0; // own nodes that are empty and have no origin
 };
 

@@ -160,11 +160,6 @@ class WriteBatch {
             }
     }
 
-    // Whether the builder's nodes can be grafted onto a tree of this height.
-    [[nodiscard]] bool can_graft(unsigned height) const noexcept {
-        return builder.only_copies() && tree().height == height && changes.only_replaces();
-    }
-
     // Makes ready for replaying the changes on a tree of this height. Strong exception guarantee.
     void reserve_replay(unsigned height) {
         changes.sort();
