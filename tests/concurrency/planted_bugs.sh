@@ -176,7 +176,7 @@ edit detail/budget.hpp 'int enough = 8;' 'int enough = 0;'
 demand_found
 
 plant full_updates_keep_their_versions 'full_updates'
-edit index_writer.hpp '(!batch().held_up || refusals++ == enough_refusals)' 'true'
+edit index_writer.hpp '(!edits.held_up || refusals++ == enough_refusals)' 'true'
 demand_found
 
 wait
