@@ -501,3 +501,35 @@ TEST_CASE("what a commit inside an update's function calls may update") {
     REQUIRE(f.index.version() == 2);
     REQUIRE(f.index.snapshot()[2].value == 1);
 }
+
+TEST_CASE("a destructor that an update's function runs may update") {
+    Fixture f;
+    Lively::on_destruction = [&] { f.index.edit(2, [](Lively& shard) { shard.value = 5; }); };
+    REQUIRE(f.index.update([&](Index::Writer& writer) {
+        writer.replace(1, Lively(1, true));
+        writer.replace(1, Lively(2)); // the first one is destroyed
+    }) == 2);
+    REQUIRE(Lively::destructions == 1);
+    REQUIRE(f.index.snapshot()[1].value == 2);
+    REQUIRE(f.index.snapshot()[2].value == 5);
+}
+
+TEST_CASE("a destructor may commit with the writer of the update that runs it") {
+    Fixture f;
+    f.index.replace(1, Lively(1, true));
+    bool updated = false;
+    Index::Writer* inside = nullptr;
+    Lively::on_destruction = [&] {
+        inside->edit(2).value = 5;
+        REQUIRE(inside->commit() == 3);
+        f.index.edit(3, [](Lively& shard) { shard.value = 6; }); // the outer commit goes on
+        updated = true;
+    };
+    REQUIRE(f.index.update([&](Index::Writer& writer) {
+        inside = &writer;
+        writer.replace(1, Lively(2));
+    }) == 2);
+    REQUIRE(updated);
+    REQUIRE(f.index.version() == 4);
+    REQUIRE(test::validate(f.index) == "");
+}

@@ -265,7 +265,7 @@ void Core<Shard, Policy>::discard(Batch& batch, Counting counting) noexcept {
         move_base(batch, chain_.latest());
     }
     batch.builder.restart(batch.base->tree);
-    free_counted(dropped);
+    if (!dropped.objects.empty()) free_counted(dropped);
 }
 
 template <class Shard, class Policy>

@@ -128,7 +128,7 @@ void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexce
         if (update != nullptr) forget_update(*update);
     }
     if (!keep) destroy_batch(batch);
-    free_counted(dropped);
+    if (!dropped.objects.empty()) free_counted(dropped);
     drop_user();
 }
 

@@ -96,7 +96,6 @@ void Core<Shard, Policy>::take_edits(Batch& batch, Trash& dropped) noexcept {
 template <class Shard, class Policy>
 void Core<Shard, Policy>::free_counted(Trash& trash) noexcept {
     const std::size_t bytes = trash.bytes();
-    if (trash.objects.empty() && trash.records == nullptr) return;
     free_garbage(trash, nullptr);
     unlinked_.subtract(bytes);
 }
