@@ -341,6 +341,12 @@ TEST_CASE("a destructor may end or move the writer whose commit runs it") {
         writer->replace(1, Lively(2));
         REQUIRE(writer->commit() == 2);
         REQUIRE_FALSE(writer.has_value());
+        auto next = f.index.writer(); // goes on with what that one had, and stays open
+        next.replace(2, Lively(3));
+        REQUIRE(next.commit() == 3);
+        REQUIRE(f.index.metrics().pending_writers == 1);
+        next.replace(2, Lively(4));
+        REQUIRE(next.commit() == 4);
     }
     SECTION("end it with the last handle") {
         Index last(1, [](ShardId) { return Lively(0, true); });
@@ -374,6 +380,62 @@ TEST_CASE("a destructor may end or move the writer whose commit runs it") {
     REQUIRE(Lively::destructions == 1);
     REQUIRE(f.index.metrics().pending_writers == 0);
     REQUIRE(test::validate(f.index) == "");
+}
+
+TEST_CASE("a destructor that runs while a commit makes room may use the writer") {
+    Index::Options options;
+    options.budget.soft_bytes = 1; // room is made by each commit
+    Lively::on_destruction = nullptr;
+    Index index(20, [](ShardId id) { return Lively(0, id == 1); }, options);
+    auto snapshot = index.snapshot();
+    index.replace(1, Lively(1));
+    auto writer = index.writer();
+    writer.replace(2, Lively(2));
+    snapshot = {};
+    int armed = 1;
+    SECTION("commit what there is: the commit finds nothing left") {
+        Lively::on_destruction = [&] {
+            if (armed-- > 0) REQUIRE(writer.commit() == 2);
+        };
+        const auto result = writer.try_commit();
+        REQUIRE(result.status() == cowindex::CommitStatus::unchanged);
+        REQUIRE(result.version() == 2);
+        REQUIRE(index.snapshot()[2].value == 2);
+    }
+    SECTION("drop what there is") {
+        Lively::on_destruction = [&] { writer.discard(); };
+        REQUIRE(writer.commit() == 1);
+        REQUIRE(index.snapshot()[2].value == 0);
+    }
+    SECTION("commit often, which takes all the records that there are, and edit again") {
+        Lively::on_destruction = [&] {
+            if (armed-- <= 0) return;
+            for (int i = 10; i < 30; ++i) {
+                writer.replace(3, Lively(i));
+                writer.commit();
+            }
+            writer.replace(4, Lively(4));
+        };
+        REQUIRE(writer.commit() == 22);
+        REQUIRE(index.snapshot()[3].value == 29);
+        REQUIRE(index.snapshot()[4].value == 4);
+    }
+    SECTION("move it on: what is refused says on which version it is") {
+        Lively::on_destruction = [&] {
+            index.replace(3, Lively(3));
+            writer.rebase();
+            index.replace(2, Lively(4));
+        };
+        const auto result = writer.try_commit();
+        REQUIRE(result.status() == cowindex::CommitStatus::conflict);
+        REQUIRE(result.version() == 2);
+        REQUIRE(writer.base_version() == 2);
+        writer.discard();
+    }
+    REQUIRE(armed <= 1);
+    REQUIRE(index.metrics().pending_writers == 1);
+    REQUIRE(test::validate(index) == "");
+    Lively::on_destruction = nullptr;
 }
 
 TEST_CASE("a destructor finds a writer that drops its edits as it will be afterwards") {

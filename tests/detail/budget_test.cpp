@@ -1103,12 +1103,12 @@ TEST_CASE("nodes that a writer has emptied again are not counted") {
     Index wide(count);
     insert(wide);
     MemoryBudget budget;
-    budget.hard_bytes = wide.memory_usage().live_bytes + 10000;
+    budget.hard_bytes = wide.memory_usage().live_bytes;
     Index index = limited(budget);
     insert(index);
     auto writer = index.writer();
     writer.edit(0).value = 1;
-    for (int i = 0; i < 100; ++i) {
+    for (int i = 0; i < 20; ++i) { // too few to be given back before the commit
         writer.insert(500, Block());
         writer.erase(500);
     }
@@ -1132,6 +1132,25 @@ struct Prepared : cowindex::DefaultPolicy<Bytes> {
 };
 
 } // namespace
+
+TEST_CASE("a refusal blames nobody who has let go while the commit looked for room") {
+    cowindex::Options<Prepared> options;
+    options.budget.hard_bytes = 100000;
+    cowindex::CowIndex<Bytes, Prepared> index(64, large_in_each_leaf, options);
+    auto snapshot = index.snapshot();
+    index.replace(0, Bytes(1000));
+    auto writer = index.writer();
+    writer.append(Bytes(options.budget.hard_bytes)); // too much, whatever the others do
+    Prepared::then = [&] { snapshot = {}; };
+    try {
+        writer.commit();
+        REQUIRE(false);
+    } catch (const MemoryBudgetError& error) {
+        REQUIRE(error.retained_bytes() == 0);
+        REQUIRE_THAT(error.what(), test::contains_text("nobody holds anything back"));
+    }
+    Prepared::then = nullptr;
+}
 
 TEST_CASE("what was replayed ahead in vain does not hold the latest version") {
     using BytesIndex = cowindex::CowIndex<Bytes, Prepared>;

@@ -204,17 +204,21 @@ TEST_CASE("a large batch is replayed before the lock is taken, and again if that
         for (ShardId id = 0; id < 20; ++id) writer.edit(980 - id * 40) = 1;
         writer.erase(990);
         index.replace(1, 5);
+        bool topped_up = false; // with nodes, for which it lets go of the lock again
         HookPolicy::at(SyncPoint::commit_prepared, [&] {
             HookPolicy::at(SyncPoint::commit_prepared, [&] {
-                if (!overtaken) return;
-                index.replace(2, 6);
-                auto other = index.writer();
-                other.insert(ShardId{1} << 50, 7);
-                other.commit();
+                if (overtaken) {
+                    index.replace(2, 6);
+                    auto other = index.writer();
+                    other.insert(ShardId{1} << 50, 7);
+                    other.commit();
+                }
+                HookPolicy::at(SyncPoint::commit_retry, [&] { topped_up = true; });
             });
         });
         REQUIRE(writer.commit() == (overtaken ? 4U : 2U));
         HookPolicy::what = nullptr;
+        REQUIRE(topped_up == overtaken);
         for (ShardId id = 0; id < 20; ++id) REQUIRE(index.snapshot()[980 - id * 40] == 1);
         REQUIRE(index.snapshot()[1] == 5);
         REQUIRE(index.size() == (overtaken ? 1000U : 999U));

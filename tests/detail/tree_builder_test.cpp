@@ -219,11 +219,19 @@ TEST_CASE("nodes that were made and emptied again do not pile up") {
         builder.put(id, trees.box(1));
     };
     for (ShardId id = 0; id < 64; ++id) put(id);
+    int given_back = 0;
     for (int i = 0; i < 1000; ++i) { // a leaf of its own each time
         put(64 + static_cast<ShardId>(i) * 64);
+        const std::size_t own = builder.own_bytes();
+        const std::size_t all = own + trees.pool.bytes();
         builder.remove(64 + static_cast<ShardId>(i) * 64);
+        given_back += builder.own_bytes() < own ? 1 : 0;
+        REQUIRE(builder.own_bytes() + trees.pool.bytes() == all);
         REQUIRE(builder.own_count().leaves < 80);
     }
+    // Many at a time: all own nodes are looked at for that.
+    REQUIRE(given_back > 0);
+    REQUIRE(given_back < 1000 / 16);
     // Not looked for while most nodes hold something.
     for (ShardId leaf = 2; leaf < 102; ++leaf) put(leaf * 64);
     for (ShardId leaf = 200; leaf < 236; ++leaf) {
@@ -235,6 +243,32 @@ TEST_CASE("nodes that were made and emptied again do not pile up") {
     trees.publish(builder);
     REQUIRE(trees.tree.size == 165);
     REQUIRE(trees.retired.empty());
+}
+
+TEST_CASE("nodes that were emptied are counted for each batch, and by whoever adopts it") {
+    Trees trees;
+    Builder builder(trees.tree, trees.pool);
+    const auto put = [&](Builder& to, ShardId id) {
+        trees.pool.reserve(to.need(id));
+        to.put(id, trees.box(1));
+    };
+    const auto make_empty = [&](Builder& in, ShardId leaves) {
+        for (ShardId i = 1; i <= leaves; ++i) {
+            put(in, 64 * i);
+            in.remove(64 * i);
+        }
+    };
+    put(builder, 0);
+    make_empty(builder, 30);
+    REQUIRE(builder.own_count().leaves == 31); // too few to be given back
+    builder.restart(trees.tree);
+    put(builder, 0);
+    make_empty(builder, 30);
+    REQUIRE(builder.own_count().leaves == 31);
+    Builder adopting(trees.tree, trees.pool);
+    adopting.adopt(builder);
+    make_empty(adopting, 10);
+    REQUIRE(adopting.own_count().leaves < 31);
 }
 
 TEST_CASE("a random history of trees is as a history of maps") {

@@ -142,11 +142,15 @@ def mutants_of(header, base, orders):
     def add(number, line, changed, switch):
         mutants.append(Mutant(base + len(mutants), header, number, line, changed, switch))
 
-    offset = 0
+    offset, asserting = 0, False
     for number, (line, code) in enumerate(zip(original.split("\n"), text.split("\n"))):
         here, offset = offset, offset + len(line) + 1
         stripped = code.strip()
-        if not stripped or stripped.startswith(("#", "template", "namespace", "inline constexpr", "static_assert")):
+        # tests/must_not_compile asks for what is asserted.
+        if asserting or stripped.startswith("static_assert"):
+            asserting = not stripped.endswith(";")
+            continue
+        if not stripped or stripped.startswith(("#", "template", "namespace", "inline constexpr")):
             continue
 
         def put(found, new):
