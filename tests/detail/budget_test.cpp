@@ -447,6 +447,20 @@ TEST_CASE("pressure may end, drop or commit what is being committed") {
     REQUIRE(test::validate(*index) == "");
 }
 
+TEST_CASE("growth that a writer has taken back is no pressure") {
+    int calls = 0;
+    MemoryBudget budget;
+    budget.soft_bytes = bytes_at_first() + 5000;
+    budget.on_pressure = [&](const MemoryStats&) { ++calls; };
+    Index index = limited(budget);
+    auto writer = index.writer();
+    writer.insert(ShardId{1} << 60, Block());
+    writer.erase(ShardId{1} << 60); // the new roots are there still
+    writer.edit(0).value = 1;
+    REQUIRE(writer.commit() == 1);
+    REQUIRE(calls == 0);
+}
+
 TEST_CASE("a commit that nobody is in the way of does not blame its own base") {
     MemoryBudget budget;
     budget.hard_bytes = bytes_at_first() + 6000;
