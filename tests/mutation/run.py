@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Mutation testing of include/: changes one thing at a time and asks whether the tests notice.
 
-    run.py <work directory> [--headers NAME,...] [--sample N] [--seed S] [--again] [--switched]
-           [--count] [--programs REGEX] [--slowest SECONDS] [--orders] [--jobs N]
+    run.py <work directory> [--headers NAME,...] [--operators NAME,...] [--sample N] [--seed S] [--again]
+           [--switched] [--count] [--programs REGEX] [--slowest SECONDS] [--orders] [--jobs N]
 
 Operators: compare (== != < <= > >= swapped, with the neighbour and with the opposite), drop (a statement
 on a line of its own left out), logic (&& and ||), order (an order of memory weakened), step (+ 1 and - 1
-left out), turn (a condition without any of these, also that of `?:`, turned round).
+left out), turn (a condition without any of these, also that of `?:`, turned round), truth (true and false),
+bound (std::min and std::max).
 
 All mutants are built into one copy of the headers, each behind a switch (switch.hpp), and each test program
 is compiled once against that copy; the environment says which mutant is on. A first run of each program,
@@ -50,6 +51,9 @@ LOGIC = {"&&": "||", "||": "&&"}
 OPERATOR = re.compile(r"(?<= )(==|!=|<=|>=|<|>|&&|\|\|)(?= |$)")
 STEP = re.compile(r" [+-] 1(?![\w.'])|(?<!operator)(\+\+|--)")
 ORDER = re.compile(r"std::memory_order_(acquire|release|acq_rel|seq_cst)")
+TRUTH = re.compile(r"(?<![<\w(])(?:true|false)\b|(?<=\()(?<!noexcept\()(?:true|false)\b")
+OTHER = {"true": "false", "false": "true", "min": "max", "max": "min"}
+BOUND = re.compile(r"std::(min|max)(<[\w:]+>)?\(")
 # Where a condition begins, or ends before its `?`.
 CONDITION = re.compile(r"\b(?:if|while) (?=\()| (?=\? )")
 # A whole statement on a line of its own; what declares or leaves cannot be left out.
@@ -73,6 +77,7 @@ class Mutant:
     number: int  # of the line, from 0
     line: str
     changed: str
+    operator: str
     # The switch: text before `first`, in place of [start, end), behind `last`; null: there is none.
     switch: tuple = None
 
@@ -139,8 +144,8 @@ def mutants_of(header, base, orders):
     operands = Operands(text)
     mutants = []
 
-    def add(number, line, changed, switch):
-        mutants.append(Mutant(base + len(mutants), header, number, line, changed, switch))
+    def add(operator, number, line, changed, switch):
+        mutants.append(Mutant(base + len(mutants), header, number, line, changed, operator, switch))
 
     offset, asserting = 0, False
     for number, (line, code) in enumerate(zip(original.split("\n"), text.split("\n"))):
@@ -166,25 +171,25 @@ def mutants_of(header, base, orders):
                 switch = known and (first, f"cowindex_mutation::{COMPARE_CALL[word]}({id}, ",
                                     start, end, ",", last, ")")
                 for new in COMPARE[word]:
-                    add(number, line, put(found, new), switch or None)
+                    add("compare", number, line, put(found, new), switch or None)
             else:
                 on, sign = f"cowindex_mutation::on({id})", "!=" if word == "&&" else "=="
                 other = on if word == "&&" else "!" + on
                 switch = known and (first, "(static_cast<bool>(", start, end,
                                     f") {sign} {on} ? static_cast<bool>(", last, f") : {other})")
-                add(number, line, put(found, LOGIC[word]), switch or None)
+                add("logic", number, line, put(found, LOGIC[word]), switch or None)
         for found in STEP.finditer(code):
             start, end = here + found.start(), here + found.end()
             id = base + len(mutants)
             if "1" in found[0]:
-                add(number, line, put(found, ""),
+                add("step", number, line, put(found, ""),
                     (start, "", start, end, f"{found[0][:3]}cowindex_mutation::one({id})", end, ""))
             else:
                 kind, new = ("Up", "--") if found[0] == "++" else ("Down", "++")
                 # Behind its operand it binds otherwise.
                 switch = None if re.match(r"[\w)\]]", text[start - 1]) else (
                     start, "", start, end, f"cowindex_mutation::{kind}{{{id}}}->*", end, "")
-                add(number, line, put(found, new), switch)
+                add("step", number, line, put(found, new), switch)
         for found in CONDITION.finditer(code):
             index = operands.at[here + found.end()]
             if code[found.end()] == "?":
@@ -197,13 +202,22 @@ def mutants_of(header, base, orders):
             if "\n" in condition or OPERATOR.search(condition) or ORDER.search(code):
                 continue
             turned = condition[1:] if condition.startswith("!") else "!" + condition
-            add(number, line, line[:first - here] + turned + line[last - here:],
+            add("turn", number, line, line[:first - here] + turned + line[last - here:],
                 (first, "(static_cast<bool>(", first, first, "", last,
                  f") != cowindex_mutation::on({base + len(mutants)}))"))
+        for found in TRUTH.finditer(code):
+            start, end = here + found.start(), here + found.end()
+            add("truth", number, line, put(found, OTHER[found[0]]),
+                (start, "", start, end, f"({found[0]} != cowindex_mutation::on({base + len(mutants)}))", end, ""))
+        for found in BOUND.finditer(code):
+            start, end = here + found.start(), here + found.end()
+            word, kind = found[1], found[2] or ""
+            add("bound", number, line, put(found, f"std::{OTHER[word]}{kind}("),
+                (start, "", start, end, f"cowindex_mutation::{word}{kind}({base + len(mutants)}, ", end, ""))
         for found in ORDER.finditer(code) if orders else ():
             start, end = here + found.start(), here + found.end()
             weak = "std::memory_order_relaxed"
-            add(number, line, put(found, weak),
+            add("order", number, line, put(found, weak),
                 (start, "", start, end,
                  f"(cowindex_mutation::on({base + len(mutants)}) ? {weak} : {found[0]})", end, ""))
         if STATEMENT.match(code) and " = de" not in code and not DECLARATION.match(code):
@@ -213,7 +227,7 @@ def mutants_of(header, base, orders):
                     code.count("(") == code.count(")"):
                 switch = (start, f"{{ if (!cowindex_mutation::on({base + len(mutants)})) ",
                           start, start, "", end, " }")
-                add(number, line, " " * (start - here) + ";", switch)
+                add("drop", number, line, " " * (start - here) + ";", switch)
     return mutants
 
 
@@ -516,6 +530,7 @@ def main():
     parser.add_argument("--sample", type=int, help="how many mutants, chosen at random; default all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--headers", default="", help="only headers of these names, with commas")
+    parser.add_argument("--operators", default="", help="only those of these names, with commas")
     parser.add_argument("--programs", default=".*", help="only test programs whose names match")
     parser.add_argument("--slowest", type=float, help="leave out runs that take more seconds")
     parser.add_argument("--switched", action="store_true", help="leave those that are compiled alone")
@@ -541,9 +556,11 @@ def main():
     equivalent = equivalents()
     for entry in sorted(equivalent - set().union(*keys.values())):
         print("equivalent.txt: no mutant is", " | ".join(entry))
-    names = [name for name in options.headers.split(",") if name]
+    names, operators = ([name for name in given.split(",") if name]
+                        for given in (options.headers, options.operators))
     wanted = [mutant for mutant in mutants
-              if not names or pathlib.Path(mutant.header).stem in names]
+              if (not names or pathlib.Path(mutant.header).stem in names)
+              and (not operators or mutant.operator in operators)]
     total = len(wanted)
     if options.count:
         for header in sorted({mutant.header for mutant in wanted}):

@@ -5,6 +5,7 @@
 ///   COWINDEX_REACHED   a file for the numbers of the mutants that the program came by
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <type_traits>
@@ -70,6 +71,16 @@ constexpr bool greater(int id, const L& left, const R& right) {
 template <class L, class R>
 constexpr bool greater_equal(int id, const L& left, const R& right) {
     return on(id) ? left > right : on(id + 1) ? left < right : left >= right;
+}
+
+// With std::min and std::max they share how T is found.
+template <class T>
+constexpr T min(int id, const T& left, const T& right) {
+    return on(id) ? std::max(left, right) : std::min(left, right);
+}
+template <class T>
+constexpr T max(int id, const T& left, const T& right) {
+    return on(id) ? std::min(left, right) : std::max(left, right);
 }
 
 // `Up{id}->*x` is `++x`, and binds as `++` does to what stands behind it.
