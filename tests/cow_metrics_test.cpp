@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <cowindex/cowindex.hpp>
+#include <cowindex/policy.hpp>
 
 #include "support/catch.hpp"
 #include "support/values_in_words.hpp"

@@ -348,6 +348,12 @@ TEST_CASE("a destructor may end or move the writer whose commit runs it") {
         next.replace(2, Lively(4));
         REQUIRE(next.commit() == 4);
     }
+    SECTION("end it, which asks for a result") {
+        std::optional<Index::Writer> writer(f.index.writer());
+        Lively::on_destruction = [&] { writer.reset(); };
+        writer->replace(1, Lively(2));
+        REQUIRE(writer->try_commit().version() == 2);
+    }
     SECTION("end it with the last handle") {
         Index last(1, [](ShardId) { return Lively(0, true); });
         std::optional<Index::Writer> writer(last.writer());

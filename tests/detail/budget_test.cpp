@@ -8,6 +8,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <cowindex/cowindex.hpp>
@@ -403,6 +404,36 @@ TEST_CASE("pressure may end, drop or commit what is being committed") {
             REQUIRE_THROWS_AS(writer->commit_for(std::chrono::hours(1)), MemoryBudgetError);
         }
         REQUIRE(index->size() == count);
+    }
+    SECTION("end the writer of an update, which is then refused") {
+        Index::Writer* inside = nullptr;
+        act = [&] { const Index::Writer ended(std::move(*inside)); };
+        REQUIRE_THROWS_AS(index->update([&](Index::Writer& updating) {
+            inside = &updating;
+            for (int i = 0; i < 20; ++i) updating.append(Block());
+        }),
+                          MemoryBudgetError);
+        REQUIRE(index->size() == count);
+    }
+    SECTION("move the writer: its commit goes on waiting for room") {
+        std::optional<Index::Snapshot> held(index->snapshot());
+        std::optional<Index::Writer> taken;
+        std::thread other;
+        act = [&] {
+            if (std::exchange(acted, true)) return;
+            taken.emplace(std::move(*writer));
+            other = std::thread([&] {
+                std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                held.reset();
+            });
+        };
+        fill(3);
+        for (ShardId id = 0; id < 4; ++id) writer->replace(id, Block()); // two of each until then
+        const cowindex::Version version = writer->commit_for(std::chrono::hours(1));
+        other.join();
+        REQUIRE(version == 1);
+        REQUIRE(taken->base_version() == 1);
+        REQUIRE(index->size() == count + 3);
     }
     SECTION("drop the edits: nothing is published") {
         act = [&] { writer->discard(); };

@@ -312,7 +312,7 @@ def all_programs():
     programs.append(Program("no_exceptions", ["no_exceptions/main.cpp"], [[]], catch=False,
                             options=("-fno-exceptions",)))
     programs.append(Program("publication_standin_test", ["detail/publication_test.cpp"], [["--abort"]],
-                            options=("-DCOWINDEX_SHARED_CELL_STANDIN",)))
+                            options=("-DCOWINDEX_SHARED_CELL_STANDIN", "-DCOWINDEX_PORTABLE_PINS")))
     return programs
 
 
