@@ -1,6 +1,8 @@
 // User code that is called by the index, and that uses the index.
 
 #include <algorithm>
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <latch>
 #include <optional>
@@ -12,6 +14,7 @@
 #include <cowindex/cowindex.hpp>
 
 #include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
 #include "support/validate.hpp"
 
 using cowindex::ShardId;
@@ -57,6 +60,10 @@ struct LivelyPolicy : cowindex::DefaultPolicy<Lively> {
         if (on_bytes) std::exchange(on_bytes, nullptr)();
         return sizeof(Lively);
     }
+};
+
+struct CountedPolicy : LivelyPolicy {
+    using Allocator = test::CountingAllocator<std::byte>;
 };
 
 struct Fixture {
@@ -332,6 +339,17 @@ TEST_CASE("an update's function may move its writer away") {
     REQUIRE(test::validate(other) == "");
 }
 
+TEST_CASE("an update's function may end its writer, and the last handle") {
+    Fixture f; // for the shards' sake
+    std::optional<Index> last(std::in_place, 3, [](ShardId) { return Lively(); });
+    REQUIRE_THROWS_AS(last->update([&](Index::Writer& writer) {
+        writer.edit(1).value = 5;
+        last.reset();
+        const Index::Writer ended(std::move(writer));
+    }),
+                      std::logic_error);
+}
+
 TEST_CASE("a destructor may end or move the writer whose commit runs it") {
     Fixture f;
     f.index.replace(1, Lively(1, true));
@@ -363,7 +381,8 @@ TEST_CASE("a destructor may end or move the writer whose commit runs it") {
             writer.reset();
         };
         writer->replace(0, Lively(2));
-        REQUIRE(writer->commit() == 1);
+        SECTION("whose commit throws") { REQUIRE(writer->commit() == 1); }
+        SECTION("whose commit returns a result") { REQUIRE(writer->try_commit().version() == 1); }
     }
     SECTION("take it out of its update") {
         Index::Writer* inside = nullptr;
@@ -461,7 +480,9 @@ TEST_CASE("a destructor finds a writer that drops its edits as it will be afterw
     REQUIRE(Lively::destructions == 1);
     REQUIRE(changes == 0);
     REQUIRE(seen.uncommitted_bytes == 0);
-    REQUIRE(seen.reclaimable_bytes >= sizeof(Lively)); // those that are being destroyed
+    // The two that are being destroyed.
+    REQUIRE(seen.reclaimable_bytes >=
+            f.index.memory_usage().reclaimable_bytes + 2 * sizeof(Lively));
     REQUIRE(writer[2].value == 7);
     REQUIRE(writer.commit() == 2);
     REQUIRE(f.index.memory_usage().reclaimable_bytes < seen.reclaimable_bytes + 4096);
@@ -600,4 +621,92 @@ TEST_CASE("a destructor may commit with the writer of the update that runs it") 
     REQUIRE(updated);
     REQUIRE(f.index.version() == 4);
     REQUIRE(test::validate(f.index) == "");
+}
+
+TEST_CASE("a destructor that the end of an update runs may move its writer") {
+    Fixture f; // for the shards' sake
+    std::optional<Index> last(std::in_place, 3, [](ShardId id) { return Lively(0, id == 2); });
+    Index::Writer* inside = nullptr;
+    Lively::on_destruction = [&] { const Index::Writer moved(std::move(*inside)); };
+    REQUIRE(last->update([&](Index::Writer& writer) {
+        inside = &writer;
+        writer.edit(0).value = 1;
+        last.reset();
+    }) == 1);
+    REQUIRE(Lively::destructions == 1);
+}
+
+TEST_CASE("a destructor finds what is being ended as if it had been moved from") {
+    Fixture f;
+    int refused = 0;
+    const auto count_refusal = [&](const std::function<void()>& use) {
+        try {
+            use();
+        } catch (const std::logic_error&) {
+            ++refused;
+        }
+    };
+    SECTION("a writer, whose successor has none of its edits") {
+        {
+            auto writer = f.index.writer();
+            writer.replace(1, Lively(1, true));
+            Lively::on_destruction = [&] {
+                REQUIRE(writer.modified_count() == 0);
+                REQUIRE(writer.base_version() == 0);
+                count_refusal([&] { writer.append(Lively()); });
+                count_refusal([&] { writer.commit(); });
+            };
+        }
+        REQUIRE_FALSE(f.index.writer().has_changes());
+    }
+    SECTION("the last handle") {
+        {
+            Index last(3, [](ShardId id) { return Lively(0, id == 1); });
+            Lively::on_destruction = [&] {
+                count_refusal([&] { last.reclaim(); });
+                const Index copy(last);
+                count_refusal([&] { static_cast<void>(copy.version()); });
+            };
+        }
+        REQUIRE(Lively::destructions == 1);
+    }
+    SECTION("a reader that was the last user") {
+        {
+            std::optional<Index> last(std::in_place, 3,
+                                      [](ShardId id) { return Lively(0, id == 1); });
+            auto reader = last->reader();
+            last.reset();
+            Lively::on_destruction = [&] {
+                count_refusal([&] { static_cast<void>(reader.pin()); });
+                count_refusal(
+                    [&] { static_cast<void>(reader.wait_for_newer(0, std::chrono::seconds(0))); });
+            };
+        }
+        REQUIRE(Lively::destructions == 1);
+    }
+    REQUIRE(refused == 2);
+}
+
+TEST_CASE(
+    "what a commit frees is in the accounts until it is freed, also while destructors commit") {
+    Fixture f; // for the shards' sake
+    using Counted = cowindex::CowIndex<Lively, CountedPolicy>;
+    const auto allocated = [] { return CountedPolicy::Allocator::common().live_bytes; };
+    Counted index(20, [](ShardId) { return Lively(); });
+    auto writer = index.writer();
+    const auto replace_some = [&](bool armed) {
+        for (ShardId id = 1; id < 9; ++id) writer.replace(id, Lively(1, armed));
+        writer.commit();
+    };
+    replace_some(true);
+    Lively::on_destruction = [&] {
+        if (Lively::destructions == 1) {
+            writer.replace(15, Lively());
+            writer.commit();
+        }
+        REQUIRE(allocated() <= index.memory_usage().total_bytes());
+    };
+    replace_some(false);
+    REQUIRE(Lively::destructions == 8);
+    REQUIRE(allocated() == index.memory_usage().total_bytes());
 }

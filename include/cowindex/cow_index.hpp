@@ -107,7 +107,8 @@ class CowIndex {
         return *this;
     }
     ~CowIndex() {
-        if (core_ != nullptr) core_->drop_user();
+        // Destructors that this runs find a handle that was moved from.
+        if (core_ != nullptr) std::exchange(core_, nullptr)->drop_user();
     }
 
     // ---- reading -------------------------------------------------------------------------------
@@ -184,7 +185,8 @@ class CowIndex {
     /// *Returns* what `fn` returns, or the `Version` where that is void. *Exceptions* those of
     /// `fn`: nothing is published then. `MemoryBudgetError`, after a few more tries if other
     /// writers are open, whose versions may take the room. `std::logic_error` for an `update` of
-    /// the same index inside `fn`, `edit`, `replace`, `erase` and `assign` below included.
+    /// the same index inside `fn`, `edit`, `replace`, `erase` and `assign` below included, and
+    /// where `fn` or what the commit calls has moved the writer away, and it would run again.
     template <class Fn>
     auto update(Fn&& fn) -> std::conditional_t<std::is_void_v<std::invoke_result_t<Fn&, Writer&>>,
                                                Version, std::invoke_result_t<Fn&, Writer&>> {
@@ -297,7 +299,8 @@ class CowIndex {
             : core(its_core), writer(core, core.open_batch({}, &frame), &frame) {}
         ~UpdateScope() {
             // The function may have moved the writer away, or another writer in, which ends itself.
-            if (writer.update_ == &frame)
+            // What the end of the batch destroys finds no writer of this update any more.
+            if (std::exchange(writer.update_, nullptr) == &frame)
                 core.close_batch(std::exchange(writer.batch_, nullptr), &frame);
             else
                 core.end_update(frame);

@@ -89,7 +89,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     IndexWriter(const IndexWriter&) = delete;
     IndexWriter& operator=(const IndexWriter&) = delete;
     ~IndexWriter() {
-        if (batch_ != nullptr) core_->close_batch(batch_);
+        if (batch_ != nullptr) core_->close_batch(std::exchange(batch_, nullptr));
     }
 
     /// *Returns* the shard for writing. The first touch clones it, no other does. *Complexity* one
@@ -108,8 +108,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
 
     /// Effect: `fn(id, edit(id))` for each id of `ids`, a range that can be walked twice, in order.
     /// What the coming ids need is fetched ahead, so that this takes about half as long as a loop
-    /// over `edit()` where the index does not fit into the caches. *Exceptions* as `edit` and `fn`;
-    /// what was edited before stays edited.
+    /// over `edit()` where the index does not fit into the caches. `fn` must not end this writer.
+    /// *Exceptions* as `edit` and `fn`; what was edited before stays edited.
     template <class Ids, class Fn>
     void edit_each(Ids&& ids, Fn&& fn) {
         auto ahead = std::begin(ids);
@@ -266,19 +266,6 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
 
     // Uses no writer: what a commit calls may end or move it.
     [[nodiscard]] static CommitResult try_commit(Core& core, Batch& edits, Update* update) {
-        // What it calls is no part of an update's function.
-        struct Outside {
-            explicit Outside(Update* its_update)
-                : update(its_update),
-                  before(update != nullptr && std::exchange(update->in_function, false)) {}
-            ~Outside() {
-                if (update != nullptr) update->in_function = before;
-            }
-            Outside(const Outside&) = delete;
-            Outside& operator=(const Outside&) = delete;
-            Update* update;
-            bool before;
-        } const outside(update);
         std::vector<ShardId> conflicts;
         Version version = edits.base->version;
         const detail::Ticket* ticket = update == nullptr ? nullptr : &update->ticket;
@@ -301,7 +288,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         const Busy busy(core, edits);
         CommitResult result = try_commit(core, edits, update_);
         if (result.status() == CommitStatus::over_budget &&
-            (!edits.held_up || refusals++ == enough_refusals))
+            (!edits.held_up || edits.closing || refusals++ == enough_refusals))
             core.throw_over_budget(edits);
         return result;
     }

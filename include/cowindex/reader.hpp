@@ -38,8 +38,10 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     View(const View&) = delete;
     View& operator=(const View&) = delete;
     ~View() {
-        if (slot_ != nullptr && slot_->unpin()) [[unlikely]]
-            slot_->core->give_back(slot_);
+        if (slot_ != nullptr && slot_->unpin()) [[unlikely]] {
+            Slot* const slot = std::exchange(slot_, nullptr);
+            slot->core->give_back(slot);
+        }
     }
 
     /// *Returns* the number of this version.
@@ -100,8 +102,10 @@ class Reader {
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
     ~Reader() {
-        // Where a view is left, that one gives the slot back.
-        if (slot_ != nullptr && slot_->leave()) slot_->core->give_back(slot_);
+        // Where a view is left, that one gives the slot back. Destructors that the last user runs
+        // find a reader that was moved from.
+        Slot* const slot = std::exchange(slot_, nullptr);
+        if (slot != nullptr && slot->leave()) slot->core->give_back(slot);
     }
 
     /// *Returns* a view of the latest version; within the life of another view of this reader, of

@@ -369,9 +369,29 @@ TEST_CASE("pressure on an update may be answered by erasing") {
     std::optional<Index> index;
     budget.on_pressure = [&](const MemoryStats&) { index->erase(5); };
     index.emplace(limited(budget));
-    index->update([](Index::Writer& writer) {
+    const auto add = [](Index::Writer& writer) {
         writer.append(Block());
         writer.append(Block());
+    };
+    const auto way = GENERATE(0, 1, 2, 3, 4);
+    CAPTURE(way);
+    index->update([&](Index::Writer& writer) {
+        switch (way) {
+        case 0: add(writer); break;
+        case 1: { // moved away and back
+            Index::Writer moved = std::move(writer);
+            writer = std::move(moved);
+            add(writer);
+            break;
+        }
+        case 2: writer = index->writer(), add(writer); break;
+        case 3: index->append(Block()); break;
+        default: { // another writer's commit inside
+            Index::Writer other = index->writer();
+            add(other);
+            other.commit();
+        }
+        }
     });
     REQUIRE_FALSE(index->snapshot().contains(5));
     REQUIRE(test::validate(*index) == "");
@@ -408,12 +428,17 @@ TEST_CASE("pressure may end, drop or commit what is being committed") {
     SECTION("end the writer of an update, which is then refused") {
         Index::Writer* inside = nullptr;
         act = [&] { const Index::Writer ended(std::move(*inside)); };
+        // While another writer is open an update is tried again, if it has its own still.
+        const bool shared = GENERATE(false, true);
+        std::optional<Index::Writer> other;
+        if (shared) other.emplace(index->writer());
         REQUIRE_THROWS_AS(index->update([&](Index::Writer& updating) {
             inside = &updating;
-            for (int i = 0; i < 20; ++i) updating.append(Block());
+            for (ShardId id = 0; shared && id < 8; ++id) updating.edit(id).value = 1;
+            for (int i = 0; !shared && i < 20; ++i) updating.append(Block());
         }),
                           MemoryBudgetError);
-        REQUIRE(index->size() == count);
+        REQUIRE(index->version() == 0);
     }
     SECTION("move the writer: its commit goes on waiting for room") {
         std::optional<Index::Snapshot> held(index->snapshot());
@@ -1227,6 +1252,28 @@ TEST_CASE("what was replayed ahead in vain does not hold the latest version") {
                 options.budget.hard_bytes);
     }
     REQUIRE(raced > 10);
+}
+
+TEST_CASE("what was replayed ahead in vain is back in the pool when the commit returns") {
+    struct Counted : Prepared {
+        using Allocator = test::CountingAllocator<std::byte>;
+    };
+    cowindex::CowIndex<Bytes, Counted> index(640, [](ShardId) { return Bytes(); });
+    auto late = index.writer();
+    for (ShardId i = 1; i < 40; ++i) late.insert(8192 * i, Bytes());
+    late.discard(); // with nodes in its pool
+    for (ShardId id = 0; id < 640; id += 64) late.edit(id);
+    const auto commit_one = [&](ShardId id) { index.replace(id, Bytes()); };
+    commit_one(1);
+    int commits = 0;
+    Prepared::then = [&] {
+        if (++commits == 2) commit_one(2); // late has replayed
+    };
+    REQUIRE(late.commit() == 3);
+    Prepared::then = nullptr;
+    REQUIRE(commits >= 2);
+    REQUIRE(index.memory_usage().pooled_bytes > 0);
+    REQUIRE(index.memory_usage().total_bytes() == Counted::Allocator::common().live_bytes);
 }
 
 TEST_CASE("an index above its limit does not grow by the records that weak_ptrs keep") {

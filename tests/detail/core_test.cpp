@@ -728,7 +728,7 @@ TEST_CASE("looking in does not go on for as long as others commit") {
     REQUIRE(looks == 3);
 }
 
-TEST_CASE("what was replayed ahead in vain is counted again") {
+TEST_CASE("what was replayed ahead in vain is used again, and counted") {
     test::AllocationAccount account;
     cowindex::Options<HookPolicy> options;
     options.allocator = test::CountingAllocator<std::byte>(account);
@@ -736,17 +736,22 @@ TEST_CASE("what was replayed ahead in vain is counted again") {
     auto writer = index.writer();
     for (ShardId id = 0; id < 100; ++id) writer.edit(id * 64) = 1;
     index.replace(64 * 150, 5);
+    const bool higher = GENERATE(false, true); // then its nodes do not suffice
     bool retried = false;
     HookPolicy::at(SyncPoint::commit_prepared, [&] {
         HookPolicy::at(SyncPoint::commit_prepared, [&] {
-            index.replace(64 * 151, 6);
+            index.update([&](auto& other) {
+                other.replace(64 * 151, 6);
+                if (higher) other.insert(ShardId{1} << 40, 7);
+            });
             HookPolicy::at(SyncPoint::commit_retry, [&] { retried = true; });
         });
     });
     writer.commit();
     HookPolicy::what = nullptr;
-    REQUIRE(retried);
+    REQUIRE(retried == higher);
     REQUIRE(index.memory_usage().total_bytes() == account.live_bytes);
+    REQUIRE(test::validate(index) == "");
 }
 
 TEST_CASE("a writer does not keep the nodes of its largest batch") {

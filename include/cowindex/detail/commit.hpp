@@ -30,6 +30,7 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         return CommitOutcome::unchanged;
     }
     const Busy busy(*this, batch);
+    const RunningCommit running;
     tickets_.give_way(batch.changes, mine, lock_);
     const bool timed = Policy::timing && batch.commit_timer.due(settings_.time_every);
     const auto start =
@@ -117,6 +118,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, 
         }
         if (ahead.has_value() && latest == ahead->onto.record)
             return publish_if_fits(batch, ahead->built, 1, version, guard);
+        if (ahead.has_value()) ahead->built.restart({}); // in vain: its nodes are the pool's again
         if (!batch.changes.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
@@ -209,7 +211,9 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     }
     batch.commits.add_alone();
     batch.reclaimed.add_alone(trash.bytes());
-    batch.unlinked.set(trash.bytes());
+    // What destructors commit with this writer adds to it.
+    const std::size_t unlinked = trash.bytes();
+    batch.unlinked.add_alone(unlinked);
     peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes() + trash.bytes());
     batch.spare = chain_.take_record();
     const bool awaited = waiters_ != 0;
@@ -221,7 +225,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     free_garbage(trash, &batch);
     batch.pool.fit(nodes);
     batch.update_gauge();
-    batch.unlinked.set(0);
+    batch.unlinked.subtract_alone(unlinked);
     if (look) {
         guard.relock();
         look_for_pins(guard);

@@ -70,8 +70,7 @@ class Core {
     // A running update(): at most one for each thread and index.
     struct ActiveUpdate {
         std::thread::id thread = std::this_thread::get_id();
-        unsigned depth = freeing_shards; // a destructor that it runs may update, too
-        bool in_function = true;         // its own; not in what a commit calls
+        unsigned depth = callback_depth(); // what it runs at a greater one may update, too
         ActiveUpdate* next = nullptr;
         Ticket ticket{};
         bool is_user = false; // of the core: its writer is not, once it has been moved away

@@ -66,8 +66,7 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
         Guard guard(lock_);
         if (update != nullptr)
             for (const ActiveUpdate* other = updates_; other != nullptr; other = other->next)
-                nested = nested || (other->thread == thread && other->in_function &&
-                                    other->depth == update->depth);
+                nested = nested || (other->thread == thread && other->depth == update->depth);
         if (!nested && (batch = take_idle(thread)) != nullptr) open(batch);
     }
     if (nested) throw_nested_update();

@@ -86,6 +86,22 @@ class FreeingShards {
     FreeingShards& operator=(const FreeingShards&) = delete;
 };
 
+// How deep this thread is in commits, to any index.
+inline thread_local unsigned running_commits = 0;
+
+// One deeper for the length of a scope.
+class RunningCommit {
+  public:
+    RunningCommit() noexcept { ++running_commits; }
+    ~RunningCommit() { --running_commits; }
+    RunningCommit(const RunningCommit&) = delete;
+    RunningCommit& operator=(const RunningCommit&) = delete;
+};
+
+// How deep this thread is in code of the user's that it does not know to be run: what destroying
+// shards and committing call. A clone is not counted: it is a part of whoever edits.
+[[nodiscard]] inline unsigned callback_depth() noexcept { return freeing_shards + running_commits; }
+
 // What a box costs beyond the shard in it.
 template <class Shard>
 inline constexpr std::size_t box_overhead = sizeof(ShardBox<Shard>) - sizeof(Shard);
