@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -12,6 +13,7 @@
 #include <cowindex/cowindex.hpp>
 
 #include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
 #include "support/faults.hpp"
 #include "support/validate.hpp"
 
@@ -210,4 +212,48 @@ TEST_CASE("other writes use no retired shard, and leave them for the next copy")
     index.edit(id, [](Words& shard) { ++shard.number; });
     REQUIRE(Words::assigned == assigned + 1);
     REQUIRE(index.snapshot()[id].words.size() == 4);
+}
+
+namespace {
+
+struct Watched {
+    static inline std::function<void()> on_destruction;
+    explicit Watched(bool its_armed = false) : armed(its_armed) {}
+    Watched(const Watched& other) = default;
+    Watched(Watched&& other) noexcept : armed(std::exchange(other.armed, false)) {}
+    Watched& operator=(const Watched&) { return *this; } // stays armed
+    ~Watched() {
+        if (armed && on_destruction) on_destruction();
+    }
+    bool armed;
+};
+struct Counted : cowindex::DefaultPolicy<Watched> {
+    using Allocator = test::CountingAllocator<std::byte>;
+    static void assign(Watched& retired, const Watched& shard) { retired = shard; }
+};
+
+} // namespace
+
+TEST_CASE("what a writer had in stock is in the accounts until it is freed") {
+    constexpr int writers = 10; // more than are kept idle
+    const auto allocated = [] { return Counted::Allocator::common().live_bytes; };
+    cowindex::CowIndex<Watched, Counted> index(60, [](ShardId) { return Watched(true); });
+    std::vector<std::optional<decltype(index)::Writer>> open(writers);
+    for (auto& writer : open) writer.emplace(index.writer());
+    for (ShardId id = 0; id < 60; ++id) {
+        for (auto& writer : open) writer->discard();
+        auto& writer = open[id % writers];
+        writer->edit(id);
+        writer->commit();
+    }
+    REQUIRE(allocated() == index.memory_usage().total_bytes());
+    int looks = 0;
+    Watched::on_destruction = [&] {
+        ++looks;
+        REQUIRE(allocated() <= index.memory_usage().total_bytes());
+    };
+    for (auto& writer : open) writer.reset();
+    REQUIRE(looks > 0);
+    Watched::on_destruction = nullptr;
+    REQUIRE(allocated() == index.memory_usage().total_bytes());
 }

@@ -125,7 +125,7 @@ edit detail/version_chain.hpp 'if (record->older != nullptr) keep_for_older(*rec
 demand_found
 
 plant ahead_of_the_section 'many_changes'
-edit detail/commit.hpp 'if (ahead.has_value() && latest == ahead->onto.record)' 'if (ahead.has_value())'
+edit detail/commit.hpp 'if (ahead.has_value() && latest != ahead->onto.record)' 'if (false)'
 demand_found
 
 plant lock_kept 'many_changes'
@@ -176,7 +176,7 @@ edit detail/budget.hpp 'int enough = 8;' 'int enough = 0;'
 demand_found
 
 plant full_updates_keep_their_versions 'full_updates'
-edit index_writer.hpp '(!edits.held_up || refusals++ == enough_refusals)' 'true'
+edit index_writer.hpp '(!edits.held_up || edits.closing || refusals++ == enough_refusals)' 'true'
 demand_found
 
 wait

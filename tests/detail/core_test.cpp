@@ -37,7 +37,11 @@ namespace {
 struct HookMutex {
     static inline std::function<void()> after_unlock;
     static inline std::atomic<int> unlocks{0};
-    bool try_lock() { return mutex.try_lock(); }
+    static inline unsigned deepest = 0; // in callbacks
+    bool try_lock() {
+        deepest = std::max(deepest, cowindex::detail::callback_depth());
+        return mutex.try_lock();
+    }
     void lock() { mutex.lock(); }
     void unlock() {
         ++unlocks;
@@ -752,6 +756,59 @@ TEST_CASE("what was replayed ahead in vain is used again, and counted") {
     REQUIRE(retried == higher);
     REQUIRE(index.memory_usage().total_bytes() == account.live_bytes);
     REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("where another tree than its own was published, a destructor finds all in the accounts") {
+    struct Armed {
+        explicit Armed(bool its_armed = false) : armed(its_armed) {}
+        Armed(const Armed&) {}
+        Armed(Armed&& other) noexcept : armed(std::exchange(other.armed, false)) {}
+        ~Armed() {
+            if (armed && on_destruction()) on_destruction()();
+        }
+        static std::function<void()>& on_destruction() {
+            static std::function<void()> function;
+            return function;
+        }
+        bool armed = false;
+    };
+    struct Counted : cowindex::DefaultPolicy<Armed> {
+        using Allocator = test::CountingAllocator<std::byte>;
+    };
+    test::AllocationAccount account;
+    cowindex::Options<Counted> options;
+    options.allocator = test::CountingAllocator<std::byte>(account);
+    cowindex::CowIndex<Armed, Counted> index(20, [](ShardId) { return Armed(); }, options);
+    auto writer = index.writer();
+    writer.insert(6400, Armed());
+    writer.replace(5, Armed(true));
+    writer.commit();
+    std::optional held(index.snapshot());
+    writer.replace(5, Armed());
+    writer.commit(); // the armed one is the snapshot's alone
+    writer.replace(1, Armed());
+    for (ShardId leaf = 10; leaf < 40; ++leaf) writer.insert(64 * leaf, Armed());
+    for (ShardId leaf = 10; leaf < 40; ++leaf) writer.erase(64 * leaf); // empty nodes are left
+    index.replace(7, Armed());
+    held.reset();
+    int looks = 0;
+    Armed::on_destruction() = [&] {
+        ++looks;
+        REQUIRE(account.live_bytes <= index.memory_usage().total_bytes());
+    };
+    writer.commit();
+    Armed::on_destruction() = nullptr;
+    REQUIRE(looks == 1);
+    REQUIRE(account.live_bytes == index.memory_usage().total_bytes());
+}
+
+TEST_CASE("a commit waits in no callback: another fiber of its thread may go on meanwhile") {
+    HookMutex::deepest = 0;
+    Index index(3);
+    index.edit(1, [](int& shard) { shard = 1; });
+    index.writer().discard();
+    index.reclaim();
+    REQUIRE(HookMutex::deepest == 0);
 }
 
 TEST_CASE("a writer does not keep the nodes of its largest batch") {

@@ -43,7 +43,10 @@ COWINDEX_COLD void Core<Shard, Policy>::make_room(Batch& batch) {
         if (!call) return;
         stats = stats_locked();
     }
-    budget.on_pressure(stats);      // if it throws, this crossing has been told all the same
+    {
+        const CallingBack calling;
+        budget.on_pressure(stats); // if it throws, this crossing has been told all the same
+    }
     if (!freeing_shards) reclaim(); // what it has let go of
 }
 

@@ -30,13 +30,15 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         return CommitOutcome::unchanged;
     }
     const Busy busy(*this, batch);
-    const RunningCommit running;
     tickets_.give_way(batch.changes, mine, lock_);
     const bool timed = Policy::timing && batch.commit_timer.due(settings_.time_every);
     const auto start =
         timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
 
-    batch.measure();
+    {
+        const CallingBack calling;
+        batch.measure();
+    }
     const bool limited = settings_.has_budget();
     if (limited) [[unlikely]] {
         batch.drop_vain_growth();
@@ -112,13 +114,15 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, 
 
     for (;;) {
         Record* const latest = chain_.latest();
+        if (ahead.has_value() && latest != ahead->onto.record) { // in vain
+            ahead->onto.let_go();
+            ahead.reset();
+        }
         if (latest->version >= last_version) {
             guard.unlock(); // before `ahead` ends, which takes it
             return CommitOutcome::exhausted;
         }
-        if (ahead.has_value() && latest == ahead->onto.record)
-            return publish_if_fits(batch, ahead->built, 1, version, guard);
-        if (ahead.has_value()) ahead->built.restart({}); // in vain: its nodes are the pool's again
+        if (ahead.has_value()) return publish_if_fits(batch, ahead->built, 1, version, guard);
         if (!batch.changes.agrees_with(latest->tree)) {
             const Hold held(*this, latest);
             guard.unlock();
@@ -132,7 +136,6 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, 
         }
         guard.unlock();
         Policy::sync_point(SyncPoint::commit_retry);
-        ahead.reset();
         batch.reserve_replay(height);
         guard.relock();
     }
@@ -221,7 +224,11 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     if (awaited) [[unlikely]]
         announce();
 
+    // Where another tree was published, its own goes back to the pool: destructors may look.
+    const bool elsewhere = batch.builder.own_bytes() != 0;
     batch.forget_edits(batch.base->tree);
+    if (elsewhere) [[unlikely]]
+        batch.update_gauge();
     free_garbage(trash, &batch);
     batch.pool.fit(nodes);
     batch.update_gauge();

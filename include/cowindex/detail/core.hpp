@@ -234,11 +234,15 @@ class Core {
             ++record->writers;
         }
         ~Hold() {
+            if (record == nullptr) return;
             Guard guard(core.lock_);
-            --record->writers;
+            let_go();
         }
         Hold(const Hold&) = delete;
         Hold& operator=(const Hold&) = delete;
+
+        // Precondition: the lock is held.
+        void let_go() noexcept { --std::exchange(record, nullptr)->writers; }
 
         Core& core;
         Record* record;

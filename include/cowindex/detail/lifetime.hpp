@@ -111,6 +111,7 @@ void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexce
     if (update != nullptr) tickets_.leave(update->ticket, lock_);
     std::string label; // freed after the lock
     bool keep = false;
+    std::size_t pooled = 0; // what goes with a batch that is not kept
     {
         Guard guard(lock_);
         fold_tallies(*batch);
@@ -123,10 +124,16 @@ void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexce
         if (keep) {
             batch->next = std::exchange(idle_, batch);
             ++idle_count_;
+        } else {
+            pooled = batch->pooled.read() + (batch->spare == nullptr ? 0 : sizeof(Record));
+            unlinked_.add(pooled);
         }
         if (update != nullptr) forget_update(*update);
     }
-    if (!keep) destroy_batch(batch);
+    if (!keep) {
+        destroy_batch(batch);
+        unlinked_.subtract(pooled);
+    }
     if (!dropped.objects.empty()) free_counted(dropped);
     drop_user();
 }

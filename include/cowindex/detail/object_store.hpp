@@ -86,21 +86,22 @@ class FreeingShards {
     FreeingShards& operator=(const FreeingShards&) = delete;
 };
 
-// How deep this thread is in commits, to any index.
-inline thread_local unsigned running_commits = 0;
+// How deep this thread is in what commits call, to any index. Not in commits: while one waits,
+// another fiber may go on.
+inline thread_local unsigned calling_back = 0;
 
 // One deeper for the length of a scope.
-class RunningCommit {
+class CallingBack {
   public:
-    RunningCommit() noexcept { ++running_commits; }
-    ~RunningCommit() { --running_commits; }
-    RunningCommit(const RunningCommit&) = delete;
-    RunningCommit& operator=(const RunningCommit&) = delete;
+    CallingBack() noexcept { ++calling_back; }
+    ~CallingBack() { --calling_back; }
+    CallingBack(const CallingBack&) = delete;
+    CallingBack& operator=(const CallingBack&) = delete;
 };
 
-// How deep this thread is in code of the user's that it does not know to be run: what destroying
-// shards and committing call. A clone is not counted: it is a part of whoever edits.
-[[nodiscard]] inline unsigned callback_depth() noexcept { return freeing_shards + running_commits; }
+// How deep this thread is in code of the user's that no caller of an edit knows to be run. A clone
+// is not counted: it is a part of whoever edits.
+[[nodiscard]] inline unsigned callback_depth() noexcept { return freeing_shards + calling_back; }
 
 // What a box costs beyond the shard in it.
 template <class Shard>
