@@ -438,7 +438,8 @@ class History {
 
     // The next id of the sequence: used up even by an append that fails.
     [[nodiscard]] ShardId take_id() {
-        // An assign() that has failed may have reserved some ids.
+        // An assign() that has failed may have reserved some ids, behind which this one is then.
+        if (sequence_most_ > sequence_) ++sequence_most_;
         return std::exchange(sequence_, sequence_ == ~ShardId{0} ? sequence_ : sequence_ + 1);
     }
     void check_appended(ShardId id, ShardId expected) {
