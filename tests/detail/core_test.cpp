@@ -262,9 +262,14 @@ TEST_CASE("a batch that is overtaken by the last version of all is refused and k
     auto writer = index.writer();
     for (ShardId id = 0; id < 10; ++id) writer.edit(id) = 1; // enough to be replayed ahead
     index.replace(50, 1);
-    HookPolicy::at(SyncPoint::commit_prepared, [&] {
-        HookPolicy::at(SyncPoint::commit_prepared, [&] { index.replace(51, 1); });
-    });
+    const auto end = [&] { index.replace(51, 1); };
+    SECTION("while it is replayed") {
+        HookPolicy::at(SyncPoint::commit_prepared,
+                       [&] { HookPolicy::at(SyncPoint::commit_prepared, end); });
+    }
+    SECTION("before it is") {
+        HookPolicy::at(SyncPoint::commit_prepared, [&] { HookMutex::after_unlock = end; });
+    }
     REQUIRE_THROWS_AS(writer.commit(), std::overflow_error);
     HookPolicy::what = nullptr;
     REQUIRE(index.version() == cowindex::detail::last_version);
