@@ -493,7 +493,7 @@ TEMPLATE_TEST_CASE("whatever callbacks do, nothing is lost, used after its end, 
         run<TestType>(seed);
         return;
     }
-    const std::uint64_t programs = test::number_from_environment("COWINDEX_PROGRAMS", 250);
+    const std::uint64_t programs = test::number_from_environment("COWINDEX_PROGRAMS", 1500);
     std::uint64_t actions = 0;
     for (std::uint64_t program = 1; program <= programs; ++program)
         actions += run<TestType>(program);
