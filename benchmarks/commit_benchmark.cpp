@@ -4,6 +4,7 @@
 //   cowindex_reader   the same while a reader's slot is in use, so that reclaiming needs barriers
 //   cowindex_update   through update(), which opens and closes its writer
 //   cowindex_each     the shards named at once, with edit_each()
+//   cowindex_ahead    one writer that fetches the next shard while it commits this one
 //   cowindex_assign   with a policy that assigns to retired shards
 //   vector            copying a vector of shared_ptr: the usual hand-written copy-on-write index
 //   deep_clone        copying all shards
@@ -73,6 +74,21 @@ struct CowCommitEach : CowCommit<Shard> {
         this->writer.commit();
     }
     std::vector<cowindex::ShardId> ids;
+};
+
+// For k = 1: what a program can do that knows its next change, from a queue, say.
+template <class Shard>
+struct CowCommitAhead : CowCommit<Shard> {
+    static constexpr const char* name = "cowindex_ahead";
+
+    explicit CowCommitAhead(std::size_t n) : CowCommit<Shard>(n) {}
+    void commit(Random& random, std::size_t n, std::size_t) {
+        const cowindex::ShardId id = std::exchange(next, random.below(n));
+        this->writer.prefetch(next);
+        this->writer.edit(id).touch();
+        this->writer.commit();
+    }
+    cowindex::ShardId next = 0;
 };
 
 template <class Shard>
@@ -197,6 +213,7 @@ const bool added = [] {
     for (const std::size_t n : {100UL, 1'000UL, 10'000UL, 100'000UL, 1'000'000UL, 10'000'000UL}) {
         add<Floor, 64>(n);
         add<CowCommit, 64>(n);
+        add<CowCommitAhead, 64>(n);
         add<CowCommitWithReader, 64>(n);
         add<CowUpdate, 64>(n);
         add<VectorOfShared, 64>(n);

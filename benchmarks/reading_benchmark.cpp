@@ -1,6 +1,9 @@
 // What it costs to acquire a consistent version, read one element of one of 64 shards of 64 bytes,
 // and let go of it, by one and two threads, with and without commits going on.
 //
+// read/: the reads do not depend on each other, so the processor works on several at once. chain/:
+// which shard is read next depends on what was read last, as in a search that follows links.
+//
 // `reader_time` is what one reader waits for one read; Google Benchmark's own Time divides by the
 // number of threads. CPU is each reader's own.
 #include <atomic>
@@ -56,7 +59,9 @@ struct SlotAlone : RawPointer<Element> {
     };
 };
 
-template <class Peer, Commits commits>
+enum class Order { independent, chain };
+
+template <class Peer, Commits commits, Order order>
 struct Reading {
     struct Running {
         Peer peer;
@@ -72,13 +77,18 @@ struct Reading {
         const auto start = std::chrono::steady_clock::now();
         const std::uint64_t made = running->committer.made();
         // All ids in turn, each opaque: no candidate may compute an address ahead of its read.
+        std::size_t last = 0;
         while (state.KeepRunningBatch(table_size)) {
             for (std::size_t i = 0; i < table_size; ++i) {
-                std::size_t id = i;
+                std::size_t id = order == Order::chain ? (i + last) % table_size : i;
                 make_opaque(id);
-                benchmark::DoNotOptimize(session.read(id));
+                if constexpr (order == Order::chain)
+                    last = session.read(id);
+                else
+                    benchmark::DoNotOptimize(session.read(id));
             }
         }
+        benchmark::DoNotOptimize(last);
         if (commits != Commits::none && state.thread_index() == 0) {
             const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
             state.counters["commits_per_s"] =
@@ -93,22 +103,26 @@ struct Reading {
     }
 };
 
-template <class Peer, Commits commits>
+template <class Peer, Commits commits, Order order = Order::independent>
 void add(int threads) {
-    const std::string name = std::string("read/") + Peer::name + "/" + to_string(commits);
-    benchmark::RegisterBenchmark(name.c_str(), Reading<Peer, commits>::run)
-        ->Setup(Reading<Peer, commits>::set_up)
-        ->Teardown(Reading<Peer, commits>::tear_down)
+    using Measured = Reading<Peer, commits, order>;
+    const std::string name = std::string(order == Order::chain ? "chain/" : "read/") + Peer::name +
+                             "/" + to_string(commits);
+    benchmark::RegisterBenchmark(name.c_str(), Measured::run)
+        ->Setup(Measured::set_up)
+        ->Teardown(Measured::tear_down)
         ->Threads(threads)
         ->UseRealTime();
 }
 
 const bool added = [] {
+    add<CowUnprotected<Shard>, Commits::none, Order::chain>(1);
     add<CowUnprotected<Shard>, Commits::none>(1);
     add<CowUnprotected<Shard>, Commits::none>(2);
     add<SlotAlone<Shard>, Commits::none>(1);
     add<SlotAlone<Shard>, Commits::none>(2);
     for_each_peer<Shard>([]<class Peer>() {
+        add<Peer, Commits::none, Order::chain>(1);
         add<Peer, Commits::none>(1);
         add<Peer, Commits::none>(2);
         add<Peer, Commits::each_ms>(2);

@@ -74,7 +74,9 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     template <class, class>
     friend class CowIndex;
 
-    explicit View(Slot* slot) noexcept : record_(slot->pin()), slot_(slot) {}
+    explicit View(Slot* slot) noexcept : View(slot, *slot->source) {}
+    View(Slot* slot, const typename Slot::Source& source) noexcept
+        : record_(slot->pin(source)), slot_(slot) {}
 
     [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept { return record_->tree; }
 
@@ -92,11 +94,13 @@ template <class Shard, class Policy = DefaultPolicy<Shard>>
 class Reader {
   public:
     /// Live views stay valid.
-    Reader(Reader&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
+    Reader(Reader&& other) noexcept
+        : slot_(std::exchange(other.slot_, nullptr)), source_(other.source_) {}
     /// As if the reader that was here were destroyed, then that of `other` moved here.
     Reader& operator=(Reader&& other) noexcept {
         Reader taken(std::move(other));
         std::swap(slot_, taken.slot_);
+        source_ = taken.source_;
         return *this;
     }
     Reader(const Reader&) = delete;
@@ -114,7 +118,7 @@ class Reader {
     /// another reader could notice. *Exceptions* `std::logic_error` if this reader was moved from.
     [[nodiscard]] View<Shard, Policy> pin() {
         if (slot_ == nullptr) detail::throw_moved_from("Reader");
-        return View<Shard, Policy>(slot_);
+        return View<Shard, Policy>(slot_, *source_);
     }
 
     /// Effect: waits until something newer than version `seen` is published, up to `timeout`.
@@ -134,9 +138,10 @@ class Reader {
 
     using Slot = typename detail::Core<Shard, Policy>::Slot;
 
-    explicit Reader(Slot* slot) noexcept : slot_(slot) {}
+    explicit Reader(Slot* slot) noexcept : slot_(slot), source_(slot->source) {}
 
     Slot* slot_;
+    const typename Slot::Source* source_; // of the slot: in a register where the reader is local
 };
 
 } // namespace cowindex

@@ -166,7 +166,8 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
     record->version = chain_.latest()->version + 1;
     record->tree = built.tree();
 
-    DeadList retired;
+    Trash trash;
+    DeadList& retired = trash.objects; // what stays there nobody can hold
     typename Chain::LiveBytes born;
     born.nodes = built.publish(record->version, [&](Node* node) { retired.push(node); });
     for (const auto& change : batch.changes) {
@@ -186,8 +187,6 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
     // A destructor's commit reclaims nothing: destructors could nest without bound.
     chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, batch.lane,
                      retired);
-    Trash trash;
-    trash.objects.splice(retired);
     const Version published = record->version;
     finish_commit(batch, guard, nodes, trash);
     return published;
@@ -212,12 +211,12 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
                             drain_effort +
                                 2 * GarbageLanes::effort(batch.retired_count, batch.retired_bytes));
     }
-    batch.commits.add_alone();
-    batch.reclaimed.add_alone(trash.bytes());
-    // What destructors commit with this writer adds to it.
     const std::size_t unlinked = trash.bytes();
-    batch.unlinked.add_alone(unlinked);
-    peak_bytes_ = std::max(peak_bytes_, chain_.total_bytes() + trash.bytes());
+    batch.commits.add_alone();
+    batch.reclaimed.add_alone(unlinked);
+    batch.unlinked.add_alone(unlinked); // what destructors commit with this writer adds to it
+    if (const std::size_t bytes = chain_.total_bytes() + unlinked; bytes > peak_bytes_)
+        peak_bytes_ = bytes;
     batch.spare = chain_.take_record();
     const bool awaited = waiters_ != 0;
     guard.unlock();

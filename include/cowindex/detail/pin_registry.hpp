@@ -15,16 +15,20 @@ namespace cowindex::detail {
 // One reader's place. The first line pair is the reader's, the second the registry's.
 template <class Record, class Policy, class Core>
 struct ReaderSlot {
-    ReaderSlot(Core& its_core, const Publication<Record, Policy>& its_source) noexcept
+    using Source = Publication<Record, Policy>;
+
+    ReaderSlot(Core& its_core, const Source& its_source) noexcept
         : word(its_source), source(&its_source),
           special(its_source.fence().asymmetric() ? 0 : portable), core(&its_core) {}
 
     // Effect: pins the latest version, or repeats the outermost pin. *Progress* lock-free.
-    [[nodiscard]] const Record* pin() noexcept {
+    // `from` is `*source`: who keeps that beside the slot, saves loading it.
+    [[nodiscard]] const Record* pin(const Source& from) noexcept {
         if (word.is_idle_and_asymmetric()) [[likely]]
-            return word.pin(*source);
+            return word.pin(from);
         return pin_specially();
     }
+    [[nodiscard]] const Record* pin() noexcept { return pin(*source); }
 
     // Returns true when the slot itself is to be given back: its reader is gone.
     [[nodiscard]] bool unpin() noexcept {
@@ -52,7 +56,7 @@ struct ReaderSlot {
     static constexpr std::size_t one_pin = 4;
 
     alignas(line_pair) PinWord<Record, Policy> word;
-    const Publication<Record, Policy>* source;
+    const Source* source;
     std::size_t special;
     Core* core;
 

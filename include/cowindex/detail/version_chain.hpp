@@ -358,28 +358,31 @@ class VersionChain {
         garbage_.push(0, node);
     }
 
+    // What every commit writes comes first, in as few lines as will do: between two writers each
+    // is a line to be fetched from the other processor, while the lock is held.
     Record* oldest_ = nullptr;
     Record* latest_ = nullptr;
     std::size_t length_ = 0;
 
-    RecordQueue<Record> superseded_;
-    RecordQueue<Record> pinned_;
-    RecordQueue<Record> cleared_;
-    RecordQueue<Record> owned_;
-    Record* dropping_ = nullptr;
-    RecordQueue<Record> dropped_;
-
-    GarbageLanes garbage_;
-    Record* surplus_records_ = nullptr; // beyond what is pooled
-    std::size_t surplus_count_ = 0;
     Record* pooled_ = nullptr;
     std::size_t pooled_count_ = 0;
-
     LiveBytes live_;
     std::size_t dead_bytes_ = 0;       // on the lists of versions
     std::size_t dead_nodes_bytes_ = 0; // tree nodes among them
     std::size_t superseded_bytes_ = 0; // on the lists of superseded versions, which do not change
     std::size_t superseded_objects_ = 0;
+
+    RecordQueue<Record> superseded_;
+    RecordQueue<Record> cleared_;
+    RecordQueue<Record> owned_;
+    RecordQueue<Record> dropped_;
+    Record* dropping_ = nullptr;
+
+    GarbageLanes garbage_;
+
+    RecordQueue<Record> pinned_;
+    Record* surplus_records_ = nullptr; // beyond what is pooled
+    std::size_t surplus_count_ = 0;
 };
 
 } // namespace cowindex::detail
