@@ -178,8 +178,8 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
         if (change.before != nullptr) retired.push(change.before);
     }
     batch.clear_gauges(); // it is live from here on
-    batch.retired_count = retired.count();
-    batch.retired_bytes = retired.bytes();
+    const Drain drain{drain_objects + 2 * retired.count(),
+                      drain_effort + 2 * GarbageLanes::effort(retired.count(), retired.bytes())};
     chain_.append(record, retired, born);
     move_base(batch, record);
     Owner superseded = publication_.publish(make_owner(*record));
@@ -188,7 +188,7 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
     chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, batch.lane,
                      retired);
     const Version published = record->version;
-    finish_commit(batch, guard, nodes, trash);
+    finish_commit(batch, guard, nodes, drain, trash);
     return published;
 }
 
@@ -196,20 +196,17 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
 // lock.
 template <class Shard, class Policy>
 void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes,
-                                        Trash& trash) noexcept {
+                                        Drain drain, Trash& trash) noexcept {
     bool look = false;
     if (!freeing_shards && !chain_.idle()) {
-        const std::size_t objects = drain_objects + 2 * batch.retired_count;
         if (registry_.anyone())
             look = barrier_due();
         else if (chain_.superseded_count() != 0)
             sort_superseded(batch.base->version);
-        typename Chain::Limit limit{objects, drain_versions};
+        typename Chain::Limit limit{drain.objects, drain_versions};
         chain_.settle(limit);
         chain_.revisit_dropped(drain_versions);
-        chain_.take_garbage(trash, batch.lane,
-                            drain_effort +
-                                2 * GarbageLanes::effort(batch.retired_count, batch.retired_bytes));
+        chain_.take_garbage(trash, batch.lane, drain.effort);
     }
     const std::size_t unlinked = trash.bytes();
     batch.commits.add_alone();

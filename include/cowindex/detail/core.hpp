@@ -302,7 +302,12 @@ class Core {
                                                 std::size_t holds, Version& version,
                                                 Guard<Lock>& guard);
     Version publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
-    void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Trash& trash) noexcept;
+    struct Drain { // how much of what others have retired a commit deals with at most
+        std::size_t objects;
+        std::uint64_t effort;
+    };
+    void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Drain drain,
+                       Trash& trash) noexcept;
     [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
     void fold_tallies(Batch& batch) noexcept;
     void announce() noexcept;

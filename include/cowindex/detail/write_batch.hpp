@@ -371,8 +371,6 @@ class WriteBatch {
     Builder builder{{}, pool};
     ChangeList<Shard> changes;
     SampleTimer commit_timer;
-    std::size_t retired_count = 0; // by the last commit
-    std::size_t retired_bytes = 0;
     std::size_t refused_bytes = 0; // what the index would hold after the commit that was refused
     bool counts_on_room = false;   // the commit fits only if what it sets free is freed at once
     bool held_up = false;          // it did not fit while other writers were open, which may let go
