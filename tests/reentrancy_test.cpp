@@ -66,6 +66,10 @@ struct CountedPolicy : LivelyPolicy {
     using Allocator = test::CountingAllocator<std::byte>;
 };
 
+struct RecyclingPolicy : CountedPolicy {
+    static void assign(Lively& retired, const Lively& shard) { retired.value = shard.value; }
+};
+
 struct Fixture {
     Fixture() : index(20, [](ShardId) { return Lively(); }) {
         Lively::destructions = Lively::depth = Lively::deepest = 0;
@@ -684,6 +688,22 @@ TEST_CASE("a destructor finds what is being ended as if it had been moved from")
         }
         REQUIRE(Lively::destructions == 1);
     }
+    SECTION("the last snapshot") {
+        {
+            std::optional<Index> last(std::in_place, 3,
+                                      [](ShardId id) { return Lively(0, id == 1); });
+            const auto snapshot = last->snapshot();
+            last.reset();
+            Lively::on_destruction = [&] {
+                REQUIRE_FALSE(static_cast<bool>(snapshot));
+                REQUIRE(snapshot.empty());
+                count_refusal([&] { static_cast<void>(snapshot.at(0)); });
+                const auto copy = snapshot;
+                count_refusal([&] { static_cast<void>(copy.share(0)); });
+            };
+        }
+        REQUIRE(Lively::destructions == 1);
+    }
     REQUIRE(refused == 2);
 }
 
@@ -709,4 +729,52 @@ TEST_CASE(
     replace_some(false);
     REQUIRE(Lively::destructions == 8);
     REQUIRE(allocated() == index.memory_usage().total_bytes());
+}
+
+TEMPLATE_TEST_CASE("destructors find each byte in one account", "", CountedPolicy,
+                   RecyclingPolicy) {
+    Fixture f; // for the shards' sake
+    using Counted = cowindex::CowIndex<Lively, TestType>;
+    const auto allocated = [] { return TestType::Allocator::common().live_bytes; };
+    std::size_t most = 0;
+    SECTION("when the commit has emptied nodes") {
+        Counted index(200, [](ShardId id) { return Lively(0, id == 130); });
+        auto writer = index.writer();
+        for (ShardId id = 128; id < 192; ++id)
+            if (id != 130) writer.erase(id);
+        writer.commit();
+        Lively::on_destruction = [&] {
+            REQUIRE(index.memory_usage().total_bytes() == allocated());
+        };
+        writer.erase(130);
+        writer.commit();
+        index.reclaim();
+        REQUIRE(Lively::destructions == 1);
+    }
+    SECTION("when another has edited with the writer whose commit runs them") {
+        Counted index(200, [](ShardId) { return Lively(0, true); });
+        auto writer = index.writer();
+        for (ShardId id = 0; id < 150; ++id) writer.replace(id, Lively());
+        bool commits = GENERATE(false, true);
+        Lively::on_destruction = [&] {
+            most = std::max<std::size_t>(most, allocated());
+            if (Lively::destructions % 20 == 1) {
+                writer.edit(199).value = 1;
+                if (commits) writer.commit();
+            }
+            most = std::max<std::size_t>(most, allocated());
+            // What has died since the commit began still counts, until its destructors are over.
+            const std::size_t dead = static_cast<std::size_t>(Lively::destructions) *
+                                     (sizeof(Lively) + 3 * sizeof(void*));
+            const std::size_t total = index.memory_usage().total_bytes();
+            REQUIRE(total >= allocated());
+            REQUIRE(total <= allocated() + dead);
+            if (Lively::destructions == 1) REQUIRE(total == allocated());
+        };
+        writer.commit();
+        REQUIRE(Lively::destructions >= 100);
+        Lively::on_destruction = nullptr;
+        REQUIRE(index.memory_usage().total_bytes() == allocated());
+        REQUIRE(index.memory_usage().peak_bytes >= most);
+    }
 }

@@ -18,7 +18,8 @@ namespace cowindex {
 /// Bytes held by one index, all of them. live + retained + reclaimable + pooled + uncommitted is
 /// what the index has allocated for shards, tree nodes and version records, as far as
 /// `Policy::bytes` is right. While destructors run, what is freed with them still counts, except
-/// for a shard of a writer's own that it replaces, reverts or erases, which no longer does.
+/// for a shard of a writer's own that it replaces, reverts or erases, which no longer does. While a
+/// copy is being made, its memory does not count yet.
 struct MemoryStats {
     std::size_t live_bytes = 0;        ///< reachable from the latest version
     std::size_t retained_bytes = 0;    ///< held only by older versions that somebody holds

@@ -40,8 +40,11 @@ class Snapshot : public ShardReading<Snapshot<Shard, Policy>, Shard> {
         return *this;
     }
     ~Snapshot() {
+        if (record_ == nullptr) return;
         // Before the record is let go: its memory may be used again at once.
-        if (record_ != nullptr) record_->snapshots.subtract();
+        record_->snapshots.subtract();
+        // Destructors that the last survivor runs find a snapshot that was moved from.
+        const auto last = std::exchange(record_, nullptr);
     }
 
     /// *Returns* whether it holds a version: not default-made, not moved from.

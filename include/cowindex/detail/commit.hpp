@@ -220,15 +220,14 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     if (awaited) [[unlikely]]
         announce();
 
-    // Where another tree was published, its own goes back to the pool: destructors may look.
-    const bool elsewhere = batch.builder.own_bytes() != 0;
+    // Nodes may have gone back to the pool: destructors may look. So may other threads, at any
+    // time: what has gone is taken from one gauge before it is added to another.
     batch.forget_edits(batch.base->tree);
-    if (elsewhere) [[unlikely]]
-        batch.update_gauge();
-    free_garbage(trash, &batch);
+    batch.update_gauge();
+    const std::size_t kept = free_garbage(trash, &batch);
+    batch.unlinked.subtract_alone(unlinked - kept);
     batch.pool.fit(nodes);
     batch.update_gauge();
-    batch.unlinked.subtract_alone(unlinked);
     if (look) {
         guard.relock();
         look_for_pins(guard);

@@ -323,7 +323,7 @@ class Core {
     void sort_superseded(Version horizon) noexcept;
     void collect_unheld(Guard<Lock>& guard);
     void settle_all(Guard<Lock>& guard);
-    void free_garbage(Trash& trash, Batch* reuse) noexcept;
+    std::size_t free_garbage(Trash& trash, Batch* reuse) noexcept;
     void take_edits(Batch& batch, Trash& dropped) noexcept;
     void free_counted(Trash& trash) noexcept;
     [[nodiscard]] MemoryStats stats_locked() noexcept;

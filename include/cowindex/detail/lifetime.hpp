@@ -179,7 +179,7 @@ void Core<Shard, Policy>::close() noexcept {
     if (chain_.latest()->owners.is_expired()) chain_.drop_latest();
     Trash trash;
     chain_.take_all_garbage(trash);
-    free_garbage(trash, nullptr);
+    static_cast<void>(free_garbage(trash, nullptr));
     while (Record* record = chain_.take_record()) free_record(record);
     while (idle_ != nullptr) destroy_batch(std::exchange(idle_, idle_->next));
     if (survivors_.drop()) delete this;
@@ -191,7 +191,7 @@ Core<Shard, Policy>::~Core() {
     while (chain_.latest() != nullptr) chain_.drop_latest();
     Trash trash;
     chain_.take_all_garbage(trash);
-    free_garbage(trash, nullptr);
+    static_cast<void>(free_garbage(trash, nullptr));
     while (Record* record = chain_.take_dropped()) free_record(record);
 }
 

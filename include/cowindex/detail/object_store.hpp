@@ -137,14 +137,15 @@ class BoxPool {
         return reinterpret_cast<Box*>(free);
     }
 
-    // Precondition: no box lives there any more.
-    void give(Box* memory) noexcept {
+    // Precondition: no box lives there any more. Returns false where it was freed instead.
+    bool give(Box* memory) noexcept {
         if (count_ >= max_count) {
             deallocate_one(allocator_, memory);
-            return;
+            return false;
         }
         head_ = ::new (static_cast<void*>(memory)) Free{head_};
         ++count_;
+        return true;
     }
 
     [[nodiscard]] std::size_t bytes() const noexcept { return count_ * sizeof(Box); }

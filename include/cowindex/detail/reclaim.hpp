@@ -100,25 +100,24 @@ void Core<Shard, Policy>::free_counted(Trash& trash) noexcept {
     unlinked_.subtract(bytes);
 }
 
-// Effect: destroys shards and gives back memory, some of it to `reuse`.
-// Precondition: the lock is not held.
+// Effect: destroys shards and gives back memory, some of it to `reuse`. Returns the bytes that this
+// keeps. Precondition: the lock is not held.
 template <class Shard, class Policy>
-void Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
+std::size_t Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
     const FreeingShards freeing;
+    std::size_t kept = 0;
     for (Object* object = trash.objects.detach(); object != nullptr;) {
         Object* next = object->next;
         if (object->is_node()) {
             auto* node = static_cast<Node*>(object);
-            if (reuse == nullptr || !reuse->pool.give_if_room(node))
+            if (reuse == nullptr || !reuse->keep(node, kept))
                 destroy_node<Shard>(settings_.allocator, node);
         } else {
             auto* box = static_cast<ShardBox<Shard>*>(object);
-            if (reuse == nullptr) {
+            if (reuse == nullptr)
                 destroy_object(settings_.allocator, box);
-            } else if (!recycles<Shard, Policy> || !reuse->spares.give_if_room(box)) {
-                box->~ShardBox<Shard>();
-                reuse->boxes.give(box);
-            }
+            else if (!recycles<Shard, Policy> || !reuse->keep_alive(box, kept))
+                reuse->keep_memory(box, kept);
         }
         object = next;
     }
@@ -127,6 +126,7 @@ void Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
         free_record(record);
         record = next;
     }
+    return kept;
 }
 
 template <class Shard, class Policy>

@@ -5,6 +5,7 @@
 // whatever may throw (making the shard, reserving nodes and room), then the linking, which cannot.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -239,11 +240,40 @@ class WriteBatch {
     }
     // Lets other threads know how many bytes of nodes are in the tree and in the pool.
     void update_gauge() noexcept {
+        if (const std::size_t kept = std::exchange(kept_, 0); kept != 0)
+            unlinked.subtract_alone(kept);
         own_nodes.set(builder.own_bytes());
         pooled.set(pool.bytes() + boxes.bytes() + spares.bytes());
     }
 
+    // ---- garbage -----------------------------------------------------------------------------
+
+    // Keep what a commit has unlinked, if there is room for it, and add its bytes to `kept`.
+    // Destructors may look, and edit: the next update of the gauges moves these bytes from one to
+    // the other.
+    [[nodiscard]] bool keep(Node* node, std::size_t& kept) noexcept {
+        if (!pool.give_if_room(node)) return false;
+        add_kept(node->bytes(), kept);
+        return true;
+    }
+    [[nodiscard]] bool keep_alive(Box* retired, std::size_t& kept) noexcept {
+        if (!spares.give_if_room(retired)) return false;
+        add_kept(retired->bytes(), kept);
+        return true;
+    }
+    // Destroys the shard. Memory for which there is no room is freed.
+    void keep_memory(Box* retired, std::size_t& kept) noexcept {
+        const std::size_t counted = std::min(retired->bytes(), sizeof(Box));
+        retired->~Box();
+        if (boxes.give(retired)) add_kept(counted, kept);
+    }
+
   private:
+    void add_kept(std::size_t bytes, std::size_t& kept) noexcept {
+        kept_ += bytes;
+        kept += bytes;
+    }
+
     // Makes a shard, and room for one change and for `nodes`. The shard comes last, so that what it
     // is made from is untouched if memory runs out. On failure the pools are as they were, too.
     template <class Make>
@@ -362,6 +392,7 @@ class WriteBatch {
     std::uint64_t time_every_;
     SampleTimer clone_timer_;
     bool vain_growth_ = false;
+    std::size_t kept_ = 0; // bytes in the pools that `unlinked` still counts
 
   public:
     Record* base = nullptr; // held through Record::writers
