@@ -1,7 +1,8 @@
-// Time: a clock cheap enough to stamp every commit, and the ends of timeouts.
+// Time: a clock cheap enough to stamp every commit, what is timed, and the ends of timeouts.
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 #if defined(__linux__)
 #include <time.h>
@@ -19,6 +20,22 @@ namespace cowindex::detail {
     return std::chrono::steady_clock::now().time_since_epoch();
 #endif
 }
+
+// Says which operations are timed: the first, and then every so many.
+class SampleTimer {
+  public:
+    [[nodiscard]] bool due(std::uint64_t every) noexcept {
+        if (left_ > 0) {
+            --left_;
+            return false;
+        }
+        left_ = every - 1;
+        return true;
+    }
+
+  private:
+    std::uint64_t left_ = 0;
+};
 
 // The moment `timeout` from now, or the end of time where that is later.
 [[nodiscard]] inline std::chrono::steady_clock::time_point deadline_after(

@@ -15,6 +15,7 @@
 
 #include <cowindex/cow_metrics.hpp>
 #include <cowindex/detail/change_list.hpp>
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/dead_list.hpp>
 #include <cowindex/detail/object_store.hpp>
 #include <cowindex/detail/shard_tree.hpp>
@@ -22,22 +23,6 @@
 #include <cowindex/errors.hpp>
 
 namespace cowindex::detail {
-
-// Says which operations are timed: the first, and then every so many.
-class SampleTimer {
-  public:
-    [[nodiscard]] bool due(std::uint64_t every) noexcept {
-        if (left_ > 0) {
-            --left_;
-            return false;
-        }
-        left_ = every - 1;
-        return true;
-    }
-
-  private:
-    std::uint64_t left_ = 0;
-};
 
 template <class Shard, class Policy, class Record>
 class WriteBatch {
