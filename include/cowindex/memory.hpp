@@ -19,7 +19,8 @@ namespace cowindex {
 /// what the index has allocated for shards, tree nodes and version records, as far as
 /// `Policy::bytes` is right. While destructors run, what is freed with them still counts, except
 /// for a shard of a writer's own that it replaces, reverts or erases, which no longer does. While a
-/// copy is being made, its memory does not count yet.
+/// copy is being made, its memory does not count yet. While other threads edit or commit, what they
+/// move at that instant may count twice or not at all, also in the peak.
 struct MemoryStats {
     std::size_t live_bytes = 0;        ///< reachable from the latest version
     std::size_t retained_bytes = 0;    ///< held only by older versions that somebody holds

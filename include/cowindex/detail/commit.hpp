@@ -220,8 +220,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     if (awaited) [[unlikely]]
         announce();
 
-    // Nodes may have gone back to the pool: destructors may look. So may other threads, at any
-    // time: what has gone is taken from one gauge before it is added to another.
+    // Nodes may have gone back to the pool: destructors may look.
     batch.forget_edits(batch.base->tree);
     batch.update_gauge();
     const std::size_t kept = free_garbage(trash, &batch);
