@@ -101,6 +101,21 @@ TEST_CASE("assigning a reader gives its old slot back") {
     REQUIRE(index.pins().front().labels == std::vector<std::string>{"second"});
 }
 
+TEST_CASE("a reader that was assigned to reads the other's index") {
+    std::optional<Index> first(std::in_place, 3, 1);
+    Index second(3, 2);
+    auto reader = first->reader();
+    reader = second.reader();
+    REQUIRE(first->active_readers() == 0);
+    const auto view = reader.pin();
+    REQUIRE(view[0] == 2);
+    first.reset();
+    second.replace(0, 3);
+    second.reclaim();
+    REQUIRE(view[0] == 2);
+    REQUIRE(second.active_readers() == 1);
+}
+
 TEST_CASE("a moved-from reader says what it is") {
     Index index(3, 1);
     auto reader = index.reader();
