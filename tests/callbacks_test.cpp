@@ -203,9 +203,6 @@ class World final : Callbacks {
             for (; batch != nullptr; batch = batch->next) {
                 REQUIRE_FALSE((batch->busy || batch->closing));
                 REQUIRE(batch->unlinked.read() == 0);
-                REQUIRE(batch->own_nodes.read() == batch->builder.own_bytes());
-                REQUIRE(batch->pooled.read() ==
-                        batch->pool.bytes() + batch->boxes.bytes() + batch->spares.bytes());
                 std::size_t uncommitted = 0;
                 for (const auto& change : batch->changes)
                     if (change.after != nullptr) uncommitted += change.after->bytes();

@@ -200,10 +200,15 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         Core& core = *core_;
         Batch& edits = batch();
         const Busy busy(core, edits);
-        const CommitResult result = try_commit(core, edits, update_);
-        if (result.status() == CommitStatus::over_budget) core.throw_over_budget(edits);
-        if (!result) detail::throw_conflict(result.conflicts());
-        return result.version();
+        std::vector<ShardId> conflicts;
+        Version version = 0;
+        switch (publish(core, edits, update_, version, conflicts)) {
+        case CommitStatus::committed:
+        case CommitStatus::unchanged: break;
+        case CommitStatus::conflict: detail::throw_conflict(std::move(conflicts));
+        case CommitStatus::over_budget: core.throw_over_budget(edits);
+        }
+        return version;
     }
 
     /// As `commit`, but waits up to `timeout` for room within the memory budget. Looks again with
@@ -234,7 +239,12 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     }
 
     /// As `commit`, but a conflict or a lack of room is returned, not thrown; all else still is.
-    [[nodiscard]] CommitResult try_commit() { return try_commit(*core_, batch(), update_); }
+    [[nodiscard]] CommitResult try_commit() {
+        Core& core = *core_;
+        Batch& edits = batch();
+        const Busy busy(core, edits);
+        return try_commit(core, edits, update_);
+    }
 
     /// Effect: moves the writer with its edits to the latest version. *Exceptions* `ConflictError`
     /// as `commit`; the writer then stays where it is: `revert` the shards named and try again.
@@ -264,19 +274,23 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     IndexWriter(Core& core, Batch* batch, Update* update) noexcept
         : core_(&core), batch_(batch), update_(update) {}
 
-    // Uses no writer: what a commit calls may end or move it.
+    // Uses no writer: what a commit calls may end or move it. Precondition: the caller is `Busy`.
+    [[nodiscard]] static CommitStatus publish(Core& core, Batch& edits, Update* update,
+                                              Version& version, std::vector<ShardId>& conflicts) {
+        const detail::Ticket* ticket = update == nullptr ? nullptr : &update->ticket;
+        switch (core.commit(edits, ticket, version, conflicts)) {
+        case detail::CommitOutcome::committed: return CommitStatus::committed;
+        case detail::CommitOutcome::unchanged: return CommitStatus::unchanged;
+        case detail::CommitOutcome::conflict: return CommitStatus::conflict;
+        case detail::CommitOutcome::over_budget: return CommitStatus::over_budget;
+        case detail::CommitOutcome::exhausted: break;
+        }
+        detail::throw_version_limit();
+    }
     [[nodiscard]] static CommitResult try_commit(Core& core, Batch& edits, Update* update) {
         std::vector<ShardId> conflicts;
-        Version version = edits.base->version;
-        const detail::Ticket* ticket = update == nullptr ? nullptr : &update->ticket;
-        CommitStatus status = CommitStatus::committed;
-        switch (core.commit(edits, ticket, version, conflicts)) {
-        case detail::CommitOutcome::committed: break;
-        case detail::CommitOutcome::unchanged: status = CommitStatus::unchanged; break;
-        case detail::CommitOutcome::conflict: status = CommitStatus::conflict; break;
-        case detail::CommitOutcome::over_budget: status = CommitStatus::over_budget; break;
-        case detail::CommitOutcome::exhausted: detail::throw_version_limit();
-        }
+        Version version = 0;
+        const CommitStatus status = publish(core, edits, update, version, conflicts);
         return {status, version, std::move(conflicts)};
     }
 

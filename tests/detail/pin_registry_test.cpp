@@ -28,7 +28,7 @@ struct Registered {
     }
     std::shared_ptr<const Value> publish() {
         auto value = std::make_shared<const Value>();
-        static_cast<void>(words.publish(value));
+        static_cast<void>(words.publish(value.get(), [&](const Value&) { return value; }));
         return value;
     }
 

@@ -42,6 +42,21 @@ Word* word = nullptr;
 std::shared_ptr<const Value> next_value;
 std::shared_ptr<const Value> seen;
 
+std::shared_ptr<const Value> value(int number) {
+    return std::make_shared<const Value>(Value{number});
+}
+// What makes this owner, as if it were new.
+auto make(const std::shared_ptr<const Value>& owner) {
+    return [owner](const Value& record) {
+        REQUIRE(&record == owner.get());
+        return owner;
+    };
+}
+std::shared_ptr<const Value> publish(Words& publication,
+                                     const std::shared_ptr<const Value>& owner) {
+    return publication.publish(owner.get(), make(owner));
+}
+
 // As a slot does it.
 const Value* pinned_by(Word& pin, const Words& source) {
     return pin.is_idle_and_asymmetric() ? pin.pin(source) : pin.pin_portably(source);
@@ -156,7 +171,8 @@ TEST_CASE("pins are as good where the kernel refuses the barrier") {
         Words publication;
         const auto first = std::make_shared<const Value>(Value{1});
         const auto second = std::make_shared<const Value>(Value{2});
-        static_cast<void>(publication.publish(first));
+        static_cast<void>(publish(publication, first));
+        REQUIRE(publication.demand(make(first)) == first);
         Word pin(publication);
         REQUIRE_FALSE(pin.is_idle_and_asymmetric());
         REQUIRE(pin.is_idle());
@@ -165,7 +181,7 @@ TEST_CASE("pins are as good where the kernel refuses the barrier") {
         words = &publication;
         next_value = second;
         HookPolicy::where = SyncPoint::pin_stored;
-        HookPolicy::what = [] { seen = words->publish(next_value); };
+        HookPolicy::what = [] { seen = publish(*words, next_value); };
         REQUIRE(pinned_by(pin, publication) == second.get()); // overtaken, it started again
         REQUIRE(seen == first);
         REQUIRE(pin.own() == second.get());
@@ -179,31 +195,56 @@ TEST_CASE("pins are as good where the kernel refuses the barrier") {
     });
 }
 
-TEST_CASE("publishing returns the owner before, loading the owner now") {
+TEST_CASE("an owner is made when it is asked for, then for some publications ahead") {
     Words publication;
     REQUIRE(publication.latest() == nullptr);
-    const auto first = std::make_shared<const Value>(Value{1});
-    REQUIRE(publication.publish(first) == nullptr);
+    const auto first = value(1);
+    REQUIRE(publish(publication, first) == nullptr);
     REQUIRE(publication.latest() == first.get());
-    REQUIRE(publication.load() == first);
-    const auto second = std::make_shared<const Value>(Value{2});
-    REQUIRE(publication.publish(second) == first);
-    REQUIRE(publication.load() == second);
-    REQUIRE(publication.close() == second);
+    REQUIRE(publication.load() == nullptr);
+    REQUIRE(publication.owner() == nullptr);
+    REQUIRE(first.use_count() == 1);
+
+    auto latest = value(2);
+    REQUIRE(publish(publication, latest) == nullptr); // nobody had asked
+    REQUIRE(publication.load() == nullptr);
+    for (int demands = 0; demands < 2; ++demands) {
+        REQUIRE(publication.demand(make(latest)) == latest);
+        REQUIRE(publication.demand(make(first)) == latest); // makes no second one
+        REQUIRE(publication.load() == latest);
+        REQUIRE(publication.owner() == latest);
+        int ahead = -1;
+        for (bool made = true; made; ++ahead) {
+            const auto next = value(3);
+            REQUIRE(publish(publication, next) == latest);
+            latest = next;
+            REQUIRE(publication.latest() == latest.get());
+            made = publication.owner() != nullptr;
+            REQUIRE(publication.load() == (made ? latest : nullptr));
+            REQUIRE(latest.use_count() == (made ? 3 : 2)); // `next`, and the word
+        }
+        REQUIRE(ahead == 32);
+        REQUIRE(publish(publication, value(4)) == nullptr);
+        latest = value(5);
+        REQUIRE(publish(publication, latest) == nullptr);
+    }
+    REQUIRE(publication.demand(make(latest)) == latest);
+    REQUIRE(publication.close() == latest);
     REQUIRE(publication.latest() == nullptr);
     REQUIRE(publication.load() == nullptr);
+    REQUIRE(publication.owner() == nullptr);
 }
 
 TEST_CASE("a pin names what it pinned until it is cleared") {
     Words publication;
     const auto first = std::make_shared<const Value>(Value{1});
     const auto second = std::make_shared<const Value>(Value{2});
-    static_cast<void>(publication.publish(first));
+    static_cast<void>(publish(publication, first));
     Word pin(publication);
     REQUIRE(pin.own() == nullptr);
     REQUIRE(pin.scan(publication) == nullptr);
     REQUIRE(pinned_by(pin, publication) == first.get());
-    static_cast<void>(publication.publish(second));
+    static_cast<void>(publish(publication, second));
     REQUIRE(pin.own() == first.get());
     REQUIRE(pin.scan(publication) == first.get());
     pin.clear(publication);
@@ -216,11 +257,13 @@ TEST_CASE("a pin that was overtaken by a publication starts again") {
     for (const SyncPoint where : {SyncPoint::pin_loaded, SyncPoint::pin_stored}) {
         Words publication;
         Word pin(publication);
-        static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
+        const auto first = value(1);
+        static_cast<void>(publish(publication, first));
+        static_cast<void>(publication.demand(make(first)));
         words = &publication;
-        next_value = std::make_shared<const Value>(Value{2});
+        next_value = value(2);
         HookPolicy::where = where;
-        HookPolicy::what = [] { seen = words->publish(next_value); };
+        HookPolicy::what = [] { seen = publish(*words, next_value); };
         REQUIRE(pinned_by(pin, publication) == next_value.get());
         REQUIRE(pin.scan(publication) == next_value.get());
         REQUIRE(seen->number == 1);
@@ -233,7 +276,8 @@ TEST_CASE("a pin that was overtaken by a publication starts again") {
 TEST_CASE("a slot is clear only after the hook of unpinning") {
     Words publication;
     Word pin(publication);
-    static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
+    const auto first = value(1);
+    static_cast<void>(publish(publication, first));
     word = &pin;
     words = &publication;
     static bool named = false;
@@ -246,29 +290,44 @@ TEST_CASE("a slot is clear only after the hook of unpinning") {
     REQUIRE(pin.scan(publication) == nullptr);
 }
 
-TEST_CASE("between the two stores of a publication, loading waits and a pin sees the newer one") {
+TEST_CASE("between the two stores of a publication a pin sees the newer one, and no owner agrees") {
     Words publication;
-    static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
+    const auto first = value(1);
+    const auto second = value(2);
+    const auto third = value(3);
+    static_cast<void>(publish(publication, first));
+    static_cast<void>(publication.demand(make(first)));
     words = &publication;
     Word pin(publication);
     word = &pin;
     static int pinned = 0;
     HookPolicy::where = SyncPoint::publish_between;
-    HookPolicy::what = [] { pinned = pinned_by(*word, *words)->number; };
-    static_cast<void>(publication.publish(std::make_shared<const Value>(Value{2})));
+    HookPolicy::what = [] {
+        pinned = pinned_by(*word, *words)->number;
+        seen = words->load();
+    };
+    seen = first;
+    REQUIRE(publish(publication, second) == first);
     REQUIRE(pinned == 2);
+    REQUIRE(seen == nullptr);
+    REQUIRE(publication.load() == second);
     pin.clear(publication);
 
-    // A snapshot that loaded the old owner tries again when the raw pointer disagrees.
+    // A snapshot that has loaded the old owner does not take it when the raw pointer disagrees.
     HookPolicy::where = SyncPoint::snapshot_loaded;
-    HookPolicy::what = [] {
-        static_cast<void>(words->publish(std::make_shared<const Value>(Value{3})));
-    };
-    REQUIRE(publication.load()->number == 3);
+    next_value = third;
+    HookPolicy::what = [] { static_cast<void>(publish(*words, next_value)); };
+    REQUIRE(publication.load() == nullptr);
+    REQUIRE(publication.load() == third);
+    next_value = nullptr;
 }
 
 TEST_CASE("owners expire, are released and orphaned in every order") {
     OwnerState state;
+    REQUIRE(state.is_expired()); // there is none yet
+    REQUIRE(state.is_released());
+    REQUIRE(state.orphan());
+    state.reset();
     REQUIRE_FALSE(state.is_expired());
     REQUIRE_FALSE(state.is_released());
     state.expire();
@@ -368,37 +427,4 @@ TEST_CASE("the coarse clock does not go back and keeps up with the fine one") {
     REQUIRE(first.count() > 0);
     const auto fine = std::chrono::steady_clock::now().time_since_epoch();
     REQUIRE(std::chrono::abs(fine - coarse_now()) < std::chrono::hours(1));
-}
-
-namespace {
-
-// A committer that stays between its two stores until others have looked many times.
-struct SlowPolicy {
-    static constexpr int looks = 200;
-    static inline std::atomic<bool> slow{false};
-    static inline std::atomic<bool> between{false};
-    static inline std::atomic<int> looked{0};
-    static void sync_point(SyncPoint point) noexcept {
-        if (point == SyncPoint::snapshot_loaded) ++looked;
-        if (point != SyncPoint::publish_between || !slow) return;
-        looked = 0;
-        between = true;
-        while (looked < looks && slow) std::this_thread::yield();
-    }
-};
-
-} // namespace
-
-TEST_CASE("a snapshot waits for a committer between its two stores, however long that takes") {
-    Publication<Value, SlowPolicy> publication;
-    static_cast<void>(publication.publish(std::make_shared<const Value>(Value{1})));
-    SlowPolicy::slow = true;
-    std::thread committer(
-        [&] { static_cast<void>(publication.publish(std::make_shared<const Value>(Value{2}))); });
-    while (!SlowPolicy::between) std::this_thread::yield();
-    const auto owner = publication.load();
-    SlowPolicy::slow = false;
-    committer.join();
-    REQUIRE(owner->number == 2);
-    REQUIRE(SlowPolicy::looked >= SlowPolicy::looks);
 }

@@ -18,6 +18,8 @@ publication.hpp 2 store relaxed: by the last user of an index, when no other thr
 publication.hpp 14 store relaxed: of a record that nobody else knows; tests/detail/publication_test.cpp
 shared_cell.hpp 3 load acquire: std::atomic<std::shared_ptr>, whose inside is not ours
 shared_cell.hpp 4 exchange acq_rel: the same
+commit_lock.hpp 1 exchange acquire: a lock, in whose place the models have a mutex
+commit_lock.hpp 2 store release: the same
 LIST
 }
 # Headers without numbers: all that may be there is this.

@@ -438,8 +438,14 @@ class Validation {
             ++count(record->stage);
             const bool latest = record == chain_.latest();
             if ((record->stage == Stage::latest) != latest) fail("a stage is wrong", record);
-            if (record->stage == Stage::superseded && record->owner == nullptr)
-                fail("a superseded version has no owner", record);
+            const bool owned = latest ? TestAccess::publication(core_).owner() != nullptr
+                                      : record->owner != nullptr;
+            if (owned && (record->owners.is_expired() || record->owners.is_released()))
+                fail("a version has an owner and had its last", record);
+            if (!owned && record->stage == Stage::superseded && !record->owners.is_released())
+                fail("a superseded version has lost its owner", record);
+            if (latest && !owned && record->snapshots.read() != 0)
+                fail("the latest has snapshots and no owner", record);
             if (latest && record->owner != nullptr) fail("the latest owns itself", record);
             if (record->stage == Stage::dropping && record->writers != 0)
                 fail("a version with writers is being dropped", record);

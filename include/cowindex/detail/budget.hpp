@@ -118,13 +118,13 @@ std::size_t Core<Shard, Policy>::set_free_by(const Batch& batch,
     if (freeing_shards) return 0;
     const Record* const base = batch.base;
     const Record* const latest = chain_.latest();
-    const Owner owner = publication_.load();
+    const Owner owner = publication_.owner();
     const Owner base_owner = base == latest ? Owner() : base->owner;
     // The slots, then the owners, as always; and nothing that waits from here to the publication.
     registry_.scan(publication_, nullptr);
     const auto held_by_writers_only = [this](const Record* record, const Owner& its_owner) {
         return !registry_.is_pinned(record) &&
-               its_owner.use_count() == 2; // the index's and this one
+               its_owner.use_count() <= 2; // the index's and this one, or none
     };
     std::size_t bytes = 0;
     const Record* below = latest->older; // the newest version that keeps what the latest shares

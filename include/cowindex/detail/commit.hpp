@@ -29,7 +29,6 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         version = latest()->version;
         return CommitOutcome::unchanged;
     }
-    const Busy busy(*this, batch);
     tickets_.give_way(batch.changes, mine, lock_);
     const bool timed = Policy::timing && batch.commit_timer.due(settings_.time_every);
     const auto start =
@@ -177,12 +176,12 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
         }
         if (change.before != nullptr) retired.push(change.before);
     }
-    batch.clear_gauges(); // it is live from here on
+    batch.uncommitted.set(0); // live from here on
     const Drain drain{drain_objects + 2 * retired.count(),
                       drain_effort + 2 * GarbageLanes::effort(retired.count(), retired.bytes())};
     chain_.append(record, retired, born);
     move_base(batch, record);
-    Owner superseded = publication_.publish(make_owner(*record));
+    Owner superseded = publication_.publish(record, make_owner<Record>);
     Policy::sync_point(SyncPoint::commit_published);
     // A destructor's commit reclaims nothing: destructors could nest without bound.
     chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, batch.lane,
@@ -220,13 +219,9 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     if (awaited) [[unlikely]]
         announce();
 
-    // Nodes may have gone back to the pool: destructors may look.
     batch.forget_edits(batch.base->tree);
-    batch.update_gauge();
-    const std::size_t kept = free_garbage(trash, &batch);
-    batch.unlinked.subtract_alone(unlinked - kept);
+    free_garbage(trash, &batch);
     batch.pool.fit(nodes);
-    batch.update_gauge();
     if (look) {
         guard.relock();
         look_for_pins(guard);

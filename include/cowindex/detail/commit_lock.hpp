@@ -7,7 +7,12 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <mutex>
 #include <thread>
+
+#include <cowindex/version.hpp>
 
 namespace cowindex::detail {
 
@@ -20,30 +25,67 @@ inline void pause() noexcept {
 #endif
 }
 
+// Tries, with growing pauses and then yielding. False: it was in vain, it is time to block.
+template <class Try>
+[[nodiscard]] bool spin_for(Try&& try_lock) {
+    static constexpr int spins = 64;
+    static constexpr int max_pauses = 32; // about a microsecond
+    static constexpr int yields = 64;
+    int pauses = 1;
+    for (int i = 0; i < spins; ++i) {
+        if (try_lock()) return true;
+        for (int j = 0; j < pauses; ++j) pause();
+        pauses = std::min(pauses * 2, max_pauses);
+    }
+    for (int i = 0; i < yields; ++i) {
+        if (try_lock()) return true;
+        std::this_thread::yield();
+    }
+    return false;
+}
+
+// With a mutex of the policy's own, that is what is locked.
 template <class Mutex>
 class CommitLock {
   public:
     void lock() {
-        int pauses = 1;
-        for (int i = 0; i < spins; ++i) {
-            if (mutex_.try_lock()) return;
-            for (int j = 0; j < pauses; ++j) pause();
-            pauses = std::min(pauses * 2, max_pauses);
-        }
-        for (int i = 0; i < yields; ++i) {
-            if (mutex_.try_lock()) return;
-            std::this_thread::yield();
-        }
-        mutex_.lock();
+        if (!spin_for([this] { return mutex_.try_lock(); })) mutex_.lock();
     }
     void unlock() { mutex_.unlock(); }
 
   private:
-    static constexpr int spins = 64;
-    static constexpr int max_pauses = 32; // about a microsecond
-    static constexpr int yields = 64;
-
     Mutex mutex_;
+};
+
+// With std::mutex it is a flag, taken by one exchange and given back by a plain store: less than
+// half the price of locking and unlocking the mutex. That is for threads that were in vain here for
+// long: they sleep in it, but for the one that has it, which goes on looking now and then.
+template <>
+class CommitLock<std::mutex> {
+  public:
+    void lock() {
+        if (!try_lock()) [[unlikely]]
+            lock_patiently();
+    }
+    // (2) Release: pairs with (1).
+    void unlock() noexcept { held_.store(false, std::memory_order_release); }
+
+  private:
+    // (1) Acquire: pairs with (2); what the holder before has done is seen.
+    [[nodiscard]] bool try_lock() noexcept {
+        return !held_.exchange(true, std::memory_order_acquire);
+    }
+
+    COWINDEX_COLD void lock_patiently() {
+        static constexpr std::chrono::microseconds between_looks{50};
+        const auto look = [this] { return try_lock(); };
+        if (spin_for(look)) return;
+        const std::lock_guard<std::mutex> first_in_line(waiters_);
+        while (!spin_for(look)) std::this_thread::sleep_for(between_looks);
+    }
+
+    std::atomic<bool> held_{false};
+    std::mutex waiters_;
 };
 
 // Holds a CommitLock to the end of a scope; may let go of it and take it back.

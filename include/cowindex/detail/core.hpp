@@ -97,16 +97,16 @@ class Core {
 
     // ---- reading -----------------------------------------------------------------------------
 
-    [[nodiscard]] Owner latest() const { return publication_.load(); }
+    // The owner of the latest version; takes the commit lock where it is still to be made.
+    [[nodiscard]] Owner latest() {
+        Owner owner = publication_.load();
+        return owner != nullptr ? owner : demand_owner(nullptr);
+    }
 
     // The owner of a version that the caller has pinned.
     [[nodiscard]] Owner promote(const Record* pinned) {
         Owner owner = publication_.load();
-        if (owner.get() == pinned) return owner;
-        Guard guard(lock_);
-        // Superseded, so its owner has come back from the publication; pinned, so it was not let
-        // go.
-        return pinned->owner;
+        return owner.get() == pinned ? owner : demand_owner(pinned);
     }
 
     // `owner` under a name. An empty label is none.
@@ -161,7 +161,7 @@ class Core {
 
     // Effect: publishes the batch's changes. On anything but `committed` the batch is as before.
     // `version` is the batch's or, where nothing was to be published, the latest; `ids` are those
-    // in conflict, ascending.
+    // in conflict, ascending. Precondition: the caller is `Busy` with the batch.
     [[nodiscard]] CommitOutcome commit(Batch& batch, const Ticket* mine, Version& version,
                                        std::vector<ShardId>& ids);
     // Effect: moves the batch to the latest version with its edits. False: `ids` are in conflict.
@@ -274,6 +274,8 @@ class Core {
     ~Core();
 
     void close() noexcept;
+    // The owner of a version that the caller has pinned, or of the latest.
+    [[nodiscard]] Owner demand_owner(const Record* pinned);
     [[nodiscard]] Record* new_record();
     [[nodiscard]] Batch* take_idle(std::thread::id thread) noexcept;
     void destroy_batch(Batch* batch) noexcept;
@@ -323,7 +325,7 @@ class Core {
     void sort_superseded(Version horizon) noexcept;
     void collect_unheld(Guard<Lock>& guard);
     void settle_all(Guard<Lock>& guard);
-    std::size_t free_garbage(Trash& trash, Batch* reuse) noexcept;
+    void free_garbage(Trash& trash, Batch* reuse) noexcept;
     void take_edits(Batch& batch, Trash& dropped) noexcept;
     void free_counted(Trash& trash) noexcept;
     [[nodiscard]] MemoryStats stats_locked() noexcept;

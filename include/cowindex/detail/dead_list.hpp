@@ -22,7 +22,7 @@ class DeadList {
         head_ = object;
         ++count_;
         bytes_ += object->bytes();
-        if (object->is_node()) node_bytes_ += object->bytes();
+        node_bytes_ += object->node_bytes();
         min_birth_ = std::min(min_birth_, object->birth);
     }
 
@@ -32,7 +32,7 @@ class DeadList {
         head_ = object->next;
         --count_;
         bytes_ -= object->bytes();
-        if (object->is_node()) node_bytes_ -= object->bytes();
+        node_bytes_ -= object->node_bytes();
         if (head_ == nullptr) clear();
         return object;
     }

@@ -42,7 +42,7 @@ class GarbageLanes {
 
     void push(std::size_t lane, Object* object) noexcept {
         bytes_ += object->bytes();
-        if (object->is_node()) node_bytes_ += object->bytes();
+        node_bytes_ += object->node_bytes();
         ++count_;
         lane_[lane].push(object);
     }
@@ -102,7 +102,7 @@ class GarbageLanes {
             Object* object = list.pop();
             left -= std::min(left, effort(1, object->bytes()));
             bytes_ -= object->bytes();
-            if (object->is_node()) node_bytes_ -= object->bytes();
+            node_bytes_ -= object->node_bytes();
             --count_;
             taken.push(object);
         }

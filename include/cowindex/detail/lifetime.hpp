@@ -28,7 +28,7 @@ Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&
     record->tree = initial.release();
     core->sequence_ = record->tree.id_bound;
     core->chain_.append(record, {}, born);
-    static_cast<void>(core->publication_.publish(make_owner(*record)));
+    static_cast<void>(core->publication_.publish(record, make_owner<Record>));
     core->peak_bytes_ = core->chain_.total_bytes();
     return core.release();
 }
@@ -37,6 +37,18 @@ template <class Shard, class Policy>
 COWINDEX_COLD void Core<Shard, Policy>::give_back(Slot* slot) noexcept {
     registry_.give_back(slot, lock_);
     drop_user();
+}
+
+template <class Shard, class Policy>
+COWINDEX_COLD typename Core<Shard, Policy>::Owner Core<Shard, Policy>::demand_owner(
+    const Record* pinned) {
+    const Guard guard(lock_);
+    if (pinned == nullptr || pinned == chain_.latest())
+        return publication_.demand(make_owner<Record>);
+    // Superseded, so its owner, if any, has come back from the publication; pinned, so it was not
+    // let go.
+    if (pinned->owner == nullptr) pinned->owner = make_owner(*pinned);
+    return pinned->owner;
 }
 
 template <class Shard, class Policy>
@@ -125,7 +137,7 @@ void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexce
             batch->next = std::exchange(idle_, batch);
             ++idle_count_;
         } else {
-            pooled = batch->pooled.read() + (batch->spare == nullptr ? 0 : sizeof(Record));
+            pooled = batch->pooled_bytes() + (batch->spare == nullptr ? 0 : sizeof(Record));
             unlinked_.add(pooled);
         }
         if (update != nullptr) forget_update(*update);
@@ -179,7 +191,7 @@ void Core<Shard, Policy>::close() noexcept {
     if (chain_.latest()->owners.is_expired()) chain_.drop_latest();
     Trash trash;
     chain_.take_all_garbage(trash);
-    static_cast<void>(free_garbage(trash, nullptr));
+    free_garbage(trash, nullptr);
     while (Record* record = chain_.take_record()) free_record(record);
     while (idle_ != nullptr) destroy_batch(std::exchange(idle_, idle_->next));
     if (survivors_.drop()) delete this;
@@ -191,7 +203,7 @@ Core<Shard, Policy>::~Core() {
     while (chain_.latest() != nullptr) chain_.drop_latest();
     Trash trash;
     chain_.take_all_garbage(trash);
-    static_cast<void>(free_garbage(trash, nullptr));
+    free_garbage(trash, nullptr);
     while (Record* record = chain_.take_dropped()) free_record(record);
 }
 

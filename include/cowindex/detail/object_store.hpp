@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <cowindex/detail/counter.hpp>
 #include <cowindex/detail/shard_tree.hpp>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -133,22 +134,24 @@ class BoxPool {
     [[nodiscard]] Box* take() {
         if (head_ == nullptr) return allocate_one<Box>(allocator_);
         Free* free = std::exchange(head_, head_->next);
-        --count_;
+        count_.subtract_alone();
         return reinterpret_cast<Box*>(free);
     }
 
     // Precondition: no box lives there any more. Returns false where it was freed instead.
     bool give(Box* memory) noexcept {
-        if (count_ >= max_count) {
+        const std::size_t count = count_.read();
+        if (count >= max_count) {
             deallocate_one(allocator_, memory);
             return false;
         }
         head_ = ::new (static_cast<void*>(memory)) Free{head_};
-        ++count_;
+        count_.set(count + 1);
         return true;
     }
 
-    [[nodiscard]] std::size_t bytes() const noexcept { return count_ * sizeof(Box); }
+    // Any thread.
+    [[nodiscard]] std::size_t bytes() const noexcept { return count_.read() * sizeof(Box); }
 
   private:
     struct Free {
@@ -165,7 +168,7 @@ class BoxPool {
 
     Allocator allocator_;
     Free* head_ = nullptr;
-    std::size_t count_ = 0;
+    Counter count_;
 };
 
 // Whether retired shards are assigned to instead of making new ones.
@@ -216,7 +219,7 @@ class SparePool {
         if (box == nullptr) return nullptr;
         head_ = static_cast<Box*>(box->next);
         --count_;
-        bytes_ -= box->bytes();
+        bytes_.subtract_alone(box->bytes());
         return box;
     }
 
@@ -224,17 +227,18 @@ class SparePool {
         box->next = head_;
         head_ = box;
         ++count_;
-        bytes_ += box->bytes();
+        bytes_.add_alone(box->bytes());
     }
 
     // As give(), unless as much is in stock as should be kept.
     [[nodiscard]] bool give_if_room(Box* box) noexcept {
-        if (count_ >= max_count || bytes_ + box->bytes() > max_bytes) return false;
+        if (count_ >= max_count || bytes() + box->bytes() > max_bytes) return false;
         give(box);
         return true;
     }
 
-    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+    // Any thread.
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.read(); }
 
   private:
     static constexpr std::size_t max_count = 32;
@@ -243,7 +247,7 @@ class SparePool {
     Allocator allocator_;
     Box* head_ = nullptr;
     std::size_t count_ = 0;
-    std::size_t bytes_ = 0; // as they were measured, what the shards own included
+    Counter bytes_; // as they were measured, what the shards own included
 };
 
 // How many nodes of each kind an operation needs.
@@ -251,6 +255,11 @@ struct NodeCount {
     std::size_t leaves = 0;
     std::size_t inners = 0;
 };
+
+template <class Shard>
+[[nodiscard]] constexpr std::size_t bytes_of(NodeCount nodes) noexcept {
+    return nodes.leaves * sizeof(Leaf<Shard>) + nodes.inners * sizeof(Inner);
+}
 
 // A writer's stock of blank nodes. Used by one thread at a time.
 //
@@ -270,9 +279,11 @@ class NodePool {
         if (!holds(need)) allocate(need);
     }
 
-    [[nodiscard]] NodeCount stock() const noexcept { return {leaves_.count, inners_.count}; }
+    [[nodiscard]] NodeCount stock() const noexcept {
+        return {leaves_.count.read(), inners_.count.read()};
+    }
     [[nodiscard]] bool holds(NodeCount need) const noexcept {
-        return leaves_.count >= need.leaves && inners_.count >= need.inners;
+        return leaves_.count.read() >= need.leaves && inners_.count.read() >= need.inners;
     }
 
     // Precondition: one is in stock. The children up to `extent` are stale, the others null.
@@ -289,9 +300,10 @@ class NodePool {
 
     // As give(), unless as many are in stock as should be kept.
     [[nodiscard]] bool give_if_room(Node* node) noexcept {
-        if (node->level == 0 ? leaves_.count >= keep_.leaves : inners_.count >= keep_.inners)
-            return false;
-        give(node);
+        const bool leaf = node->level == 0;
+        Stock& stock = leaf ? leaves_ : inners_;
+        if (stock.count.read() >= (leaf ? keep_.leaves : keep_.inners)) return false;
+        push(stock, node);
         return true;
     }
 
@@ -304,18 +316,17 @@ class NodePool {
 
     // Frees what exceeds `keep`.
     void trim(NodeCount keep) noexcept {
-        while (leaves_.count > keep.leaves) destroy_node<Shard>(allocator_, pop(leaves_));
-        while (inners_.count > keep.inners) destroy_node<Shard>(allocator_, pop(inners_));
+        while (leaves_.count.read() > keep.leaves) destroy_node<Shard>(allocator_, pop(leaves_));
+        while (inners_.count.read() > keep.inners) destroy_node<Shard>(allocator_, pop(inners_));
     }
 
-    [[nodiscard]] std::size_t bytes() const noexcept {
-        return leaves_.count * sizeof(Leaf<Shard>) + inners_.count * sizeof(Inner);
-    }
+    // Any thread.
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_of<Shard>(stock()); }
 
   private:
     struct Stock {
         Node* head = nullptr;
-        std::size_t count = 0;
+        Counter count;
     };
 
     COWINDEX_COLD void allocate(NodeCount need) {
@@ -324,24 +335,25 @@ class NodePool {
             trim(before);
             leaves_at_once_ = 1; // the next try asks for no more than it needs
         });
-        if (leaves_.count < need.leaves) {
+        if (before.leaves < need.leaves) {
             const std::size_t wanted = std::max(need.leaves, leaves_at_once_);
             leaves_at_once_ = std::min(2 * leaves_at_once_, min_kept);
-            while (leaves_.count < wanted) push(leaves_, make_object<Leaf<Shard>>(allocator_));
+            while (leaves_.count.read() < wanted)
+                push(leaves_, make_object<Leaf<Shard>>(allocator_));
         }
-        while (inners_.count < need.inners) push(inners_, make_object<Inner>(allocator_));
+        while (inners_.count.read() < need.inners) push(inners_, make_object<Inner>(allocator_));
         rollback.done();
     }
 
     static void push(Stock& stock, Node* node) noexcept {
         node->next = stock.head;
         stock.head = node;
-        ++stock.count;
+        stock.count.add_alone();
     }
     static Node* pop(Stock& stock) noexcept {
         Node* node = stock.head;
         stock.head = static_cast<Node*>(node->next);
-        --stock.count;
+        stock.count.subtract_alone();
         return node;
     }
 

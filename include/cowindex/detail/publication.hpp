@@ -1,7 +1,11 @@
 // The one place where versions become visible, are pinned, and are seen to be let go.
 //
 // Two words name the latest version: a raw pointer for readers that pin, and a shared_ptr for
-// snapshots. Every order of the protocol that is not the default, seq_cst, is in this file (and,
+// snapshots. The shared_ptr is made when the first snapshot of a version asks for it, under the
+// commit lock: making, replacing and ending one costs a fourth of a small commit, and most versions
+// are never asked for. For some commits after such a demand it is made ahead, with the version.
+//
+// Every order of the protocol that is not the default, seq_cst, is in this file (and,
 // for the shared_ptr, in shared_cell.hpp), numbered, with its partner and with what goes wrong
 // without.
 //
@@ -16,11 +20,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <thread>
 #include <utility>
 
 #include <cowindex/detail/asymmetric_fence.hpp>
-#include <cowindex/detail/commit_lock.hpp>
 #include <cowindex/detail/shared_cell.hpp>
 #include <cowindex/policy.hpp>
 #include <cowindex/version.hpp>
@@ -36,23 +38,31 @@ class Publication {
   public:
     [[nodiscard]] const AsymmetricFence& fence() const noexcept { return fence_; }
 
-    // Effect: `record` is the latest version for everybody. Returns the owner of the one before.
-    // Precondition: the commit lock is held.
+    // Effect: `record` is the latest version for everybody. Returns the owner of the one before;
+    // null where none was made. `make(record)` makes one. Precondition: the commit lock is held.
     //
     // The raw pointer first, then the owner. load() accepts an owner only where both agree, so a
     // thread that has pinned a version can never be given an older snapshot, nor the reverse.
-    std::shared_ptr<const Record> publish(std::shared_ptr<const Record> owner) noexcept {
+    template <class Make>
+    std::shared_ptr<const Record> publish(const Record* record, Make&& make) noexcept {
         // (1) Release: pairs with (5) and (7); without it a reader could follow the pointer into a
         // tree whose nodes are not written yet. (S)
-        store(latest_, owner.get());
+        store(latest_, record);
         Policy::sync_point(SyncPoint::publish_between);
-        return owner_.exchange(std::move(owner));
+        if (!owned_) [[likely]]
+            return nullptr;
+        owned_ = ahead_ > 0;
+        if (!owned_) return owner_.exchange(nullptr);
+        --ahead_;
+        return owner_.exchange(make(*record));
     }
 
-    // Returns the last owner and leaves both words empty. For teardown: nobody else is left.
+    // Returns the last owner, if any, and leaves both words empty. For teardown: nobody else is
+    // left.
     std::shared_ptr<const Record> close() noexcept {
         // (2) Relaxed: the last user is gone, no pin can follow.
         latest_.store(nullptr, std::memory_order_relaxed);
+        owned_ = false;
         return owner_.exchange(nullptr);
     }
 
@@ -63,21 +73,32 @@ class Publication {
         return latest_.load(std::memory_order_relaxed);
     }
 
-    // The latest version, owned. May wait for a committer that is between its two stores.
+    // The latest version, owned. Null where its owner is still to be made, by demand().
     [[nodiscard]] std::shared_ptr<const Record> load() const {
-        for (int tries = 0;; ++tries) {
-            std::shared_ptr<const Record> owner = owner_.load();
-            Policy::sync_point(SyncPoint::snapshot_loaded);
-            // (4) Acquire, as all loads of this word; the owner's load, an acquire itself, keeps
-            // this one behind it. While the owner is ours its record cannot be used again for a
-            // newer version, so if the word still names it, it is still the latest: this thread
-            // cannot have seen a newer one.
-            if (latest_.load(std::memory_order_acquire) == owner.get()) return owner;
-            if (tries < 64)
-                pause();
-            else
-                std::this_thread::yield();
+        std::shared_ptr<const Record> owner = owner_.load();
+        Policy::sync_point(SyncPoint::snapshot_loaded);
+        // (4) Acquire, as all loads of this word; the owner's load, an acquire itself, keeps
+        // this one behind it. While the owner is ours its record cannot be used again for a
+        // newer version, so if the word still names it, it is still the latest: this thread
+        // cannot have seen a newer one.
+        if (latest_.load(std::memory_order_acquire) != owner.get()) return nullptr;
+        return owner;
+    }
+
+    // The same, made if need be. Precondition: the commit lock is held.
+    template <class Make>
+    [[nodiscard]] std::shared_ptr<const Record> demand(Make&& make) {
+        if (!owned_) {
+            owned_ = true;
+            ahead_ = made_ahead;
+            static_cast<void>(owner_.exchange(make(*latest())));
         }
+        return owner_.load();
+    }
+
+    // The same; null where it was not made. Precondition: the commit lock is held.
+    [[nodiscard]] std::shared_ptr<const Record> owner() const {
+        return owned_ ? owner_.load() : nullptr;
     }
 
   private:
@@ -98,10 +119,16 @@ class Publication {
                                    : word.load(std::memory_order_seq_cst);
     }
 
+    // For so many commits after a snapshot had to ask for its owner, owners are made at once: a
+    // program that takes snapshots all the time seldom has to ask.
+    static constexpr unsigned made_ahead = 32;
+
     // Read by every pin, written by every commit; the owner's count is written by every snapshot.
     alignas(line_pair) std::atomic<const Record*> latest_{nullptr};
     AsymmetricFence fence_;
     alignas(line_pair) SharedCell<const Record> owner_;
+    bool owned_ = false; // the latest version has an owner; guarded by the commit lock, like
+    unsigned ahead_ = 0; // how many are still to be made with their versions
 };
 
 // The word through which one reader says which version it uses. Written by that reader alone.
@@ -226,8 +253,8 @@ class OwnerState {
         return (end_.fetch_or(orphaned, std::memory_order_acq_rel) & released) != 0;
     }
 
-    // For a record that is used again. (14) Relaxed: its former owners are known to be gone by
-    // (12), the new ones come after (1).
+    // For a record that gets its first owner. (14) Relaxed: former ones are known to be gone by
+    // (12); the new one is given away under the commit lock or through the shared_ptr's cell.
     void reset() noexcept {
         expired_.store(false, std::memory_order_relaxed);
         end_.store(0, std::memory_order_relaxed);
@@ -237,8 +264,9 @@ class OwnerState {
     static constexpr std::uint8_t released = 1;
     static constexpr std::uint8_t orphaned = 2;
 
-    std::atomic<bool> expired_{false};
-    std::atomic<std::uint8_t> end_{0};
+    // As after the last owner, before there was a first.
+    std::atomic<bool> expired_{true};
+    std::atomic<std::uint8_t> end_{released};
 };
 
 // Counts those who keep something alive. Reaching zero is seen by exactly one of them.

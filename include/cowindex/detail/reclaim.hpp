@@ -100,33 +100,34 @@ void Core<Shard, Policy>::free_counted(Trash& trash) noexcept {
     unlinked_.subtract(bytes);
 }
 
-// Effect: destroys shards and gives back memory, some of it to `reuse`. Returns the bytes that this
-// keeps. Precondition: the lock is not held.
+// Effect: destroys shards and gives back memory, some of it to `reuse`, whose `unlinked` counts
+// what of it there still is. Precondition: the lock is not held.
 template <class Shard, class Policy>
-std::size_t Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
+void Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
     const FreeingShards freeing;
-    std::size_t kept = 0;
     for (Object* object = trash.objects.detach(); object != nullptr;) {
         Object* next = object->next;
         if (object->is_node()) {
             auto* node = static_cast<Node*>(object);
-            if (reuse == nullptr || !reuse->keep(node, kept))
+            if (reuse != nullptr)
+                reuse->reuse(node);
+            else
                 destroy_node<Shard>(settings_.allocator, node);
         } else {
             auto* box = static_cast<ShardBox<Shard>*>(object);
-            if (reuse == nullptr)
+            if (reuse != nullptr)
+                reuse->reuse(box);
+            else
                 destroy_object(settings_.allocator, box);
-            else if (!recycles<Shard, Policy> || !reuse->keep_alive(box, kept))
-                reuse->keep_memory(box, kept);
         }
         object = next;
     }
     for (Record* record = std::exchange(trash.records, nullptr); record != nullptr;) {
         Record* next = record->next;
         free_record(record);
+        if (reuse != nullptr) reuse->unlinked.subtract_alone(sizeof(Record));
         record = next;
     }
-    return kept;
 }
 
 template <class Shard, class Policy>
@@ -150,7 +151,7 @@ MemoryStats Core<Shard, Policy>::stats_locked() noexcept {
                         (1 + older + chain_.dropped_count()) * sizeof(Record);
     stats.pooled_bytes = chain_.pooled_count() * sizeof(Record);
     const auto add_pool = [&](const Batch& batch) {
-        stats.pooled_bytes += batch.pooled.read() + (batch.spare == nullptr ? 0 : sizeof(Record));
+        stats.pooled_bytes += batch.pooled_bytes() + (batch.spare == nullptr ? 0 : sizeof(Record));
     };
     for (const Batch* batch = idle_; batch != nullptr; batch = batch->next) add_pool(*batch);
     for (const Batch* batch = open_; batch != nullptr; batch = batch->next) {

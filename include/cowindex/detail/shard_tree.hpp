@@ -49,9 +49,10 @@ struct Object {
     [[nodiscard]] std::size_t bytes() const noexcept {
         return static_cast<std::size_t>(bytes_and_kind & ~node_kind);
     }
-    void set_bytes(std::size_t bytes) noexcept {
-        bytes_and_kind = (bytes_and_kind & node_kind) | (bytes & ~node_kind);
-    }
+    // The same of a node; none of a shard.
+    [[nodiscard]] std::size_t node_bytes() const noexcept { return is_node() ? bytes() : 0; }
+    // Precondition: it is a shard.
+    void set_bytes(std::size_t bytes) noexcept { bytes_and_kind = bytes & ~node_kind; }
     [[nodiscard]] bool is_node() const noexcept { return (bytes_and_kind & node_kind) != 0; }
 
     static constexpr std::uint64_t node_kind = std::uint64_t{1} << 63;

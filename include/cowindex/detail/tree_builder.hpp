@@ -7,8 +7,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <type_traits>
 #include <utility>
 
+#include <cowindex/detail/counter.hpp>
 #include <cowindex/detail/object_store.hpp>
 #include <cowindex/detail/shard_tree.hpp>
 
@@ -76,11 +79,15 @@ class TreeBuilder {
     void put(ShardId id, const Path& path, Box* box) noexcept {
         Node** link = &tree_.root;
         for (unsigned level = tree_.height; level > 0; --level) {
-            *link = own(path.node[level], level);
-            link = &static_cast<Inner*>(*link)->child[child_index(id, level)];
+            Node* node = path.node[level];
+            if (node->birth != unborn)
+                *link = node = copy(*static_cast<Inner*>(node), pool_->take_inner(level));
+            link = &static_cast<Inner*>(node)->child[child_index(id, level)];
         }
-        *link = own(path.node[0], 0);
-        static_cast<Leaf<Shard>*>(*link)->child[leaf_index(id)] = box;
+        Node* leaf = path.node[0];
+        if (leaf->birth != unborn)
+            *link = leaf = copy(*static_cast<Leaf<Shard>*>(leaf), pool_->take_leaf());
+        static_cast<Leaf<Shard>*>(leaf)->child[leaf_index(id)] = box;
     }
 
     // Effect: `id` maps to `box`. Precondition: the pool holds need(id).
@@ -126,7 +133,8 @@ class TreeBuilder {
             if ((*links[level])->origin == nullptr) ++barren_;
             *links[level] = nullptr; // stays among own nodes as an empty one
         }
-        if (barren_ > max_barren && barren_ > (own_count_.leaves + own_count_.inners) / 2)
+        if (barren_ <= max_barren) return;
+        if (const NodeCount own = own_count(); barren_ > (own.leaves + own.inners) / 2)
             drop_barren();
     }
 
@@ -135,16 +143,15 @@ class TreeBuilder {
     // tree. Constant work for each node copied.
     template <class Retire>
     [[nodiscard]] std::size_t publish(Version birth, Retire&& retire) noexcept {
-        std::size_t bytes = 0;
+        std::size_t bytes = own_bytes();
         for (Node* node = own_nodes_; node != nullptr;) {
             Node* next = static_cast<Node*>(node->next);
-            if (node->origin != nullptr) retire(node->origin);
-            node->origin = nullptr;
+            if (node->origin != nullptr) retire(std::exchange(node->origin, nullptr));
             node->birth = birth;
-            if (node->used == 0)
-                pool_->give(node); // emptied by removals, not in the tree
-            else
-                bytes += node->bytes();
+            if (node->used == 0) { // emptied by removals, not in the tree
+                bytes -= node->bytes();
+                pool_->give(node);
+            }
             node = next;
         }
         forget_own();
@@ -160,10 +167,11 @@ class TreeBuilder {
     // Takes over what `other` has built with the same pool.
     void adopt(TreeBuilder& other) noexcept {
         restart(other.tree_);
-        own_nodes_ = std::exchange(other.own_nodes_, nullptr);
-        own_bytes_ = std::exchange(other.own_bytes_, 0);
-        own_count_ = std::exchange(other.own_count_, {});
-        barren_ = std::exchange(other.barren_, 0);
+        own_nodes_ = other.own_nodes_;
+        own_leaves_.set(other.own_leaves_.read());
+        own_inners_.set(other.own_inners_.read());
+        barren_ = other.barren_;
+        other.forget_own();
     }
 
     // The published nodes, born after version `held`, that the new tree does not share; all where
@@ -186,8 +194,11 @@ class TreeBuilder {
         return bytes;
     }
 
-    [[nodiscard]] std::size_t own_bytes() const noexcept { return own_bytes_; }
-    [[nodiscard]] NodeCount own_count() const noexcept { return own_count_; }
+    // Any thread.
+    [[nodiscard]] std::size_t own_bytes() const noexcept { return bytes_of<Shard>(own_count()); }
+    [[nodiscard]] NodeCount own_count() const noexcept {
+        return {own_leaves_.read(), own_inners_.read()};
+    }
 
   private:
     // So many empty nodes that nothing was copied into may wait among the own ones; half of them
@@ -208,11 +219,9 @@ class TreeBuilder {
             return;
         }
         while (tree_.height < height) {
-            Inner* root = pool_->take_inner(tree_.height + 1);
-            clear(*root, 0);
+            Inner* root = blank(pool_->take_inner(tree_.height + 1));
             root->child[0] = tree_.root;
             root->used = root->extent = 1;
-            remember(root, nullptr);
             tree_.root = root;
             tree_.set_height(tree_.height + 1);
         }
@@ -221,21 +230,31 @@ class TreeBuilder {
     // `node` itself where it is own, else an own copy of it (of nothing where it is null).
     Node* own(Node* node, unsigned level) noexcept {
         if (node != nullptr && node->birth == unborn) return node;
-        if (level == 0) return copy(static_cast<Leaf<Shard>*>(node), pool_->take_leaf());
-        return copy(static_cast<Inner*>(node), pool_->take_inner(level));
+        if (level == 0) return own(static_cast<Leaf<Shard>*>(node), pool_->take_leaf());
+        return own(static_cast<Inner*>(node), pool_->take_inner(level));
+    }
+    template <class AnyNode>
+    AnyNode* own(AnyNode* from, AnyNode* to) noexcept {
+        return from == nullptr ? blank(to) : copy(*from, to);
     }
 
     // Copies the children, never the header: the published node's header may be written meanwhile
     // by whoever retires it.
     template <class AnyNode>
-    AnyNode* copy(AnyNode* from, AnyNode* to) noexcept {
-        const std::uint16_t extent = from == nullptr ? std::uint16_t{0} : from->extent;
+    AnyNode* copy(AnyNode& from, AnyNode* to) noexcept {
+        const std::uint16_t extent = from.extent;
         clear(*to, extent);
-        if (from != nullptr) std::copy_n(from->child, extent, to->child);
+        std::copy_n(from.child, extent, to->child);
         to->extent = extent;
-        to->used = from == nullptr ? std::uint16_t{0} : from->used;
-        remember(to, from);
-        return to;
+        to->used = from.used;
+        return remember(to, &from);
+    }
+
+    template <class AnyNode>
+    AnyNode* blank(AnyNode* node) noexcept {
+        clear(*node, 0);
+        node->extent = node->used = 0;
+        return remember(node, nullptr);
     }
 
     // Makes the stale children of a pooled node null from `from` on.
@@ -249,12 +268,13 @@ class TreeBuilder {
         node.extent = std::max(node.extent, static_cast<std::uint16_t>(index + 1));
     }
 
-    void remember(Node* node, Node* origin) noexcept {
+    template <class AnyNode>
+    AnyNode* remember(AnyNode* node, Node* origin) noexcept {
         node->birth = unborn;
         node->origin = origin;
         node->next = std::exchange(own_nodes_, node);
-        own_bytes_ += node->bytes();
-        ++(node->level == 0 ? own_count_.leaves : own_count_.inners);
+        (std::is_same_v<AnyNode, Inner> ? own_inners_ : own_leaves_).add_alone();
+        return node;
     }
 
     // Gives back the nodes that were made and emptied again: a writer may add and take back shards
@@ -264,8 +284,7 @@ class TreeBuilder {
         for (Node* node = std::exchange(own_nodes_, nullptr); node != nullptr;) {
             Node* next = static_cast<Node*>(node->next);
             if (node->used == 0 && node->origin == nullptr) {
-                own_bytes_ -= node->bytes();
-                --(node->level == 0 ? own_count_.leaves : own_count_.inners);
+                (node->level == 0 ? own_leaves_ : own_inners_).subtract_alone();
                 pool_->give(node);
             } else {
                 node->next = std::exchange(kept, node);
@@ -278,27 +297,26 @@ class TreeBuilder {
 
     void forget_own() noexcept {
         own_nodes_ = nullptr;
-        own_bytes_ = 0;
-        own_count_ = {};
+        own_leaves_.set(0);
+        own_inners_.set(0);
         barren_ = 0;
     }
 
-    void blank(Node* node) noexcept {
-        node->origin = nullptr;
-        pool_->give(node);
-    }
-
     void recycle() noexcept {
-        for (Node* node = own_nodes_; node != nullptr;)
-            blank(std::exchange(node, static_cast<Node*>(node->next)));
+        for (Node* node = own_nodes_; node != nullptr;) {
+            Node* next = static_cast<Node*>(node->next);
+            node->origin = nullptr;
+            pool_->give(node);
+            node = next;
+        }
         forget_own();
     }
 
     ShardTree<Shard> tree_;
     Pool* pool_;
     Node* own_nodes_ = nullptr; // linked through next
-    std::size_t own_bytes_ = 0;
-    NodeCount own_count_;
+    Counter own_leaves_;
+    Counter own_inners_;
     std::size_t barren_ = 0; // own nodes that are empty and have no origin
 };
 

@@ -298,7 +298,7 @@ class VersionChain {
                 alone.push(object);
             } else {
                 dead_bytes_ += object->bytes();
-                if (object->is_node()) dead_nodes_bytes_ += object->bytes();
+                dead_nodes_bytes_ += object->node_bytes();
                 older.dead.push(object);
             }
         }
@@ -319,7 +319,7 @@ class VersionChain {
             Object* object = record.dead.pop();
             if (born_after_older(record, object->birth)) {
                 dead_bytes_ -= object->bytes();
-                if (object->is_node()) dead_nodes_bytes_ -= object->bytes();
+                dead_nodes_bytes_ -= object->node_bytes();
                 garbage_.push(record.lane, object);
             } else {
                 record.older->dead.push(object);

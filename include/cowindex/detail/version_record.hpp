@@ -29,10 +29,11 @@ struct VersionRecord {
     // Guarded by the commit lock.
     alignas(line_size) VersionRecord* older = nullptr; // the chain, oldest to latest
     VersionRecord* newer = nullptr;
-    VersionRecord* next = nullptr;              // the queue of its stage, or the pool
-    std::shared_ptr<const VersionRecord> owner; // from when it stops being the latest
-    std::size_t writers = 0;                    // open writers based on it
-    mutable LabelLink* labels = nullptr;        // of the snapshots that have one
+    VersionRecord* next = nullptr;                      // the queue of its stage, or the pool
+    mutable std::shared_ptr<const VersionRecord> owner; // if one was made, from when it stops being
+                                                        // the latest, or made then
+    std::size_t writers = 0;                            // open writers based on it
+    mutable LabelLink* labels = nullptr;                // of the snapshots that have one
     Stage stage = Stage::latest;
     std::uint8_t lane = 0; // of the writer that retired what is on `dead` (garbage.hpp)
     std::chrono::nanoseconds superseded_at{};

@@ -94,7 +94,6 @@ class WriteBatch {
         pool.reserve(builder.need(id));
         rollback.done();
         builder.remove(id);
-        update_gauge();
         if (own) {
             changes[box->change].after = nullptr;
             dismiss(box);
@@ -121,7 +120,6 @@ class WriteBatch {
             pool.reserve(builder.need(id));
             builder.put(id, erasure->before);
             changes.remove(*erasure);
-            update_gauge();
         }
         changes.forget_requirement(id);
     }
@@ -136,21 +134,24 @@ class WriteBatch {
 
     // Asks the policy for the size of each changed shard. Nothing changes if it throws.
     void measure() {
-        for (auto& change : changes)
-            if (change.after != nullptr)
-                change.measured = Policy::bytes(change.after->shard) + box_overhead<Shard>;
-        for (auto& change : changes)
-            if (change.after != nullptr) {
-                uncommitted.add_alone(change.measured - change.after->bytes());
-                change.after->set_bytes(change.measured);
-            }
+        bool differs = false;
+        for (auto& change : changes) {
+            if (change.after == nullptr) continue;
+            change.measured = Policy::bytes(change.after->shard) + box_overhead<Shard>;
+            differs = differs || change.measured != change.after->bytes();
+        }
+        if (!differs) return;
+        for (auto& change : changes) {
+            if (change.after == nullptr) continue;
+            uncommitted.add_alone(change.measured - change.after->bytes());
+            change.after->set_bytes(change.measured);
+        }
     }
 
     // Makes ready for replaying the changes on a tree of this height. Strong exception guarantee.
     void reserve_replay(unsigned height) {
         changes.sort();
         pool.reserve(changes.replay_need(height));
-        update_gauge();
     }
 
     // Moves the edits to `onto`, with which they must agree. Strong exception guarantee.
@@ -160,7 +161,6 @@ class WriteBatch {
         changes.replay(built);
         builder.adopt(built);
         pool.fit(builder.own_count());
-        update_gauge();
         vain_growth_ = false;
     }
 
@@ -181,7 +181,6 @@ class WriteBatch {
             change.before = onto.find(change.id);
             builder.put(change.id, change.after);
         }
-        update_gauge();
     }
 
     // After a successful commit: nothing here is ours any more.
@@ -199,7 +198,6 @@ class WriteBatch {
         forget_edits({});
         uncommitted.set(0);
         pool.fit({});
-        update_gauge();
     }
 
     // The bytes that the commit will replace where the base is still the latest version: of what
@@ -215,50 +213,33 @@ class WriteBatch {
 
     // ---- gauges ------------------------------------------------------------------------------
 
+    // Any thread, each.
     [[nodiscard]] std::size_t uncommitted_bytes() const noexcept {
-        return uncommitted.read() + own_nodes.read();
+        return uncommitted.read() + builder.own_bytes();
     }
-    // What this batch holds is live from now on.
-    void clear_gauges() noexcept {
-        uncommitted.set(0);
-        own_nodes.set(0);
-    }
-    // Lets other threads know how many bytes of nodes are in the tree and in the pool.
-    void update_gauge() noexcept {
-        if (const std::size_t kept = std::exchange(kept_, 0); kept != 0)
-            unlinked.subtract_alone(kept);
-        own_nodes.set(builder.own_bytes());
-        pooled.set(pool.bytes() + boxes.bytes() + spares.bytes());
+    [[nodiscard]] std::size_t pooled_bytes() const noexcept {
+        return pool.bytes() + boxes.bytes() + spares.bytes();
     }
 
     // ---- garbage -----------------------------------------------------------------------------
 
-    // Keep what a commit has unlinked, if there is room for it, and add its bytes to `kept`.
-    // Destructors may look, and edit: the next update of the gauges moves these bytes from one to
-    // the other.
-    [[nodiscard]] bool keep(Node* node, std::size_t& kept) noexcept {
-        if (!pool.give_if_room(node)) return false;
-        add_kept(node->bytes(), kept);
-        return true;
+    // Frees what a commit has unlinked, or keeps it for the next edits; moves its bytes from
+    // `unlinked` to where they are then. Runs destructors, which may look, and edit.
+    void reuse(Node* node) noexcept {
+        const std::size_t bytes = node->bytes();
+        if (!pool.give_if_room(node)) destroy_node<Shard>(allocator_, node);
+        unlinked.subtract_alone(bytes);
     }
-    [[nodiscard]] bool keep_alive(Box* retired, std::size_t& kept) noexcept {
-        if (!spares.give_if_room(retired)) return false;
-        add_kept(retired->bytes(), kept);
-        return true;
-    }
-    // Destroys the shard. Memory for which there is no room is freed.
-    void keep_memory(Box* retired, std::size_t& kept) noexcept {
-        const std::size_t counted = std::min(retired->bytes(), sizeof(Box));
-        retired->~Box();
-        if (boxes.give(retired)) add_kept(counted, kept);
+    void reuse(Box* box) noexcept {
+        const std::size_t bytes = box->bytes();
+        if (!recycles<Shard, Policy> || !spares.give_if_room(box)) {
+            box->~Box();
+            static_cast<void>(boxes.give(box));
+        }
+        unlinked.subtract_alone(bytes);
     }
 
   private:
-    void add_kept(std::size_t bytes, std::size_t& kept) noexcept {
-        kept_ += bytes;
-        kept += bytes;
-    }
-
     // Makes a shard, and room for one change and for `nodes`. The shard comes last, so that what it
     // is made from is untouched if memory runs out. On failure the pools are as they were, too.
     template <class Make>
@@ -297,7 +278,6 @@ class WriteBatch {
         Rollback rollback([&]() noexcept {
             pool.trim(stock);
             from.give(place);
-            update_gauge();
         });
         changes.reserve_one();
         pool.reserve(nodes);
@@ -353,15 +333,11 @@ class WriteBatch {
     // dismissed.
     void take_back(ShardId id, Box* box) noexcept {
         builder.remove(id); // its path is ours already; nodes that it empties may be given back
-        update_gauge();
         vain_growth_ = vain_growth_ || id + 1 == tree().id_bound;
         changes.remove(changes[box->change]);
     }
 
-    void count(const Box* box) noexcept {
-        uncommitted.add_alone(box->bytes());
-        update_gauge();
-    }
+    void count(const Box* box) noexcept { uncommitted.add_alone(box->bytes()); }
 
     // Frees a box of ours that is in no version. Runs the shard's destructor, which may use this
     // batch: the last thing to be done.
@@ -377,7 +353,6 @@ class WriteBatch {
     std::uint64_t time_every_;
     SampleTimer clone_timer_;
     bool vain_growth_ = false;
-    std::size_t kept_ = 0; // bytes in the pools that `unlinked` still counts
 
   public:
     Record* base = nullptr; // held through Record::writers
@@ -400,9 +375,7 @@ class WriteBatch {
     Counter clones;
     Counter bytes_cloned;
     Counter uncommitted; // shards
-    Counter own_nodes;
-    Counter pooled;   // nodes and memory for shards
-    Counter unlinked; // garbage on its way to being freed
+    Counter unlinked;    // garbage on its way to being freed
 
     // Guarded by the commit lock.
     Record* spare = nullptr; // for the next commit
