@@ -38,6 +38,21 @@ class ChangeList {
     [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
     [[nodiscard]] Entry& operator[](std::size_t index) noexcept { return list_[index]; }
 
+    // Calls fn(change) for each. The headers of the shards of coming ones are fetched: a large
+    // batch does not fit into the nearer caches.
+    template <class Fn>
+    void walk(Fn&& fn) {
+        static constexpr std::size_t fetched_ahead = 8;
+        const std::size_t count = list_.size();
+        for (std::size_t i = 0; i < count; ++i) {
+            if (i + fetched_ahead < count) {
+                prefetch(list_[i + fetched_ahead].before, sizeof(Object));
+                prefetch(list_[i + fetched_ahead].after, sizeof(Object));
+            }
+            fn(list_[i]);
+        }
+    }
+
     // ---- building ----------------------------------------------------------------------------
 
     // Makes room for one change: all that can throw.

@@ -169,13 +169,13 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
     DeadList& retired = trash.objects; // what stays there nobody can hold
     typename Chain::LiveBytes born;
     born.nodes = built.publish(record->version, [&](Node* node) { retired.push(node); });
-    for (const auto& change : batch.changes) {
+    batch.changes.walk([&](const auto& change) {
         if (change.after != nullptr) {
             change.after->birth = record->version;
             born.shards += change.after->bytes();
         }
         if (change.before != nullptr) retired.push(change.before);
-    }
+    });
     batch.uncommitted.set(0); // live from here on
     const Drain drain{drain_objects + 2 * retired.count(),
                       drain_effort + 2 * GarbageLanes::effort(retired.count(), retired.bytes())};

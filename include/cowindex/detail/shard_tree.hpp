@@ -142,13 +142,19 @@ struct ShardTree {
         return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
     }
 
-    // Null where no shard has that id. O(height).
-    [[nodiscard]] Box* find(ShardId id) const noexcept {
+    // The leaf that has a place for `id`; null where there is none. O(height).
+    [[nodiscard]] Leaf<Shard>* leaf_of(ShardId id) const noexcept {
         if (id >= id_bound) return nullptr;
         Node* node = root;
         for (unsigned level = height; level > 0 && node != nullptr; --level)
             node = static_cast<Inner*>(node)->child[child_index(id, level)];
-        return node == nullptr ? nullptr : static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
+        return static_cast<Leaf<Shard>*>(node);
+    }
+
+    // Null where no shard has that id. O(height).
+    [[nodiscard]] Box* find(ShardId id) const noexcept {
+        const Leaf<Shard>* leaf = leaf_of(id);
+        return leaf == nullptr ? nullptr : leaf->child[leaf_index(id)];
     }
 
     // A hint: `id` will be looked up soon. Fetches the first lines of its shard.
@@ -156,16 +162,19 @@ struct ShardTree {
         static constexpr std::size_t most = 256; // from there on the processor fetches by itself
         if (const Box* box = find(id); box != nullptr) prefetch(box, std::min(most, sizeof(Box)));
     }
+    // A hint: `id` will be edited soon. Fetches its leaf, which will be copied.
+    COWINDEX_HINT void fetch_leaf_ahead(ShardId id) const noexcept {
+        if (height < fetched_height) return;
+        if (const auto* leaf = leaf_of(id); leaf != nullptr) prefetch(leaf, sizeof(*leaf));
+    }
+
+    // Trees lower than this fit into the nearer caches.
+    static constexpr unsigned fetched_height = 2;
 
     // The leaf of the ids that follow those of the leaf of `id`; null where there is none.
     [[nodiscard]] const Leaf<Shard>* leaf_behind(ShardId id) const noexcept {
         id |= leaf_width - 1;
-        if (id >= id_bound - 1) return nullptr;
-        ++id;
-        const Node* node = root;
-        for (unsigned level = height; level > 0 && node != nullptr; --level)
-            node = static_cast<const Inner*>(node)->child[child_index(id, level)];
-        return static_cast<const Leaf<Shard>*>(node);
+        return id >= id_bound - 1 ? nullptr : leaf_of(id + 1);
     }
 
     // Moves `id` to the first shard present at or after it and returns the leaf that holds it; null

@@ -58,7 +58,7 @@ class TreeBuilder {
         for (unsigned level = tree_.height; node != nullptr; --level) {
             path.node[level] = node;
             // Both will be copied; fetched now, they arrive while the shard itself does.
-            if (level <= 1 && tree_.height >= prefetch_height)
+            if (level <= 1 && tree_.height >= ShardTree<Shard>::fetched_height)
                 prefetch(node, level == 0 ? sizeof(Leaf<Shard>) : sizeof(Inner));
             if (level == 0) return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
             node = static_cast<Inner*>(node)->child[child_index(id, level)];
@@ -204,8 +204,6 @@ class TreeBuilder {
     // So many empty nodes that nothing was copied into may wait among the own ones; half of them
     // may.
     static constexpr std::size_t max_barren = 32;
-    // Trees lower than this fit into the nearer caches.
-    static constexpr unsigned prefetch_height = 2;
 
     // Where a tree must grow to `height`, the new root's first child leads to the old root; the
     // path to the id leaves it at the topmost level, and every level below is new.

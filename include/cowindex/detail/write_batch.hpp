@@ -135,11 +135,11 @@ class WriteBatch {
     // Asks the policy for the size of each changed shard. Nothing changes if it throws.
     void measure() {
         bool differs = false;
-        for (auto& change : changes) {
-            if (change.after == nullptr) continue;
+        changes.walk([&](auto& change) {
+            if (change.after == nullptr) return;
             change.measured = Policy::bytes(change.after->shard) + box_overhead<Shard>;
             differs = differs || change.measured != change.after->bytes();
-        }
+        });
         if (!differs) return;
         for (auto& change : changes) {
             if (change.after == nullptr) continue;
