@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -613,4 +615,65 @@ TEST_CASE("a constructor that fails leaves nothing behind") {
     }
     WARN("points at which a constructor was made to fail: " << points);
     REQUIRE(points > 300);
+}
+
+namespace {
+
+// Cannot be locked, once.
+struct UnwillingMutex {
+    static inline int locked_before = -1; // so often, until then; never where negative
+    bool try_lock() {
+        if (locked_before >= 0 && locked_before-- == 0) throw std::runtime_error("not now");
+        return mutex.try_lock();
+    }
+    void lock() { mutex.lock(); }
+    void unlock() { mutex.unlock(); }
+    std::mutex mutex;
+};
+
+struct UnwillingPolicy : FragilePolicy {
+    using Mutex = UnwillingMutex;
+};
+
+} // namespace
+
+TEST_CASE("a mutex that cannot be locked costs nothing but the call") {
+    using Unwilling = cowindex::CowIndex<Fragile, UnwillingPolicy>;
+    const int operation = GENERATE(0, 1, 2, 3, 4);
+    test::AllocationAccount account;
+    int refusals = 0;
+    for (int before = 0; before < 4; ++before) {
+        const std::int64_t blocks = Faults::live_blocks;
+        cowindex::Options<UnwillingPolicy> options;
+        options.allocator = test::CountingAllocator<std::byte>(account);
+        {
+            Unwilling index(3, [](ShardId id) { return Fragile(static_cast<int>(id)); }, options);
+            std::optional<Unwilling::Reader> reader;
+            std::optional<Unwilling::Snapshot> snapshot;
+            std::optional<Unwilling::Writer> writer;
+            if (operation >= 3) {
+                writer.emplace(index.writer());
+                if (operation == 3) writer->edit(1).value = 7;
+            }
+            UnwillingMutex::locked_before = before;
+            bool refused = false;
+            try {
+                if (operation == 0) reader.emplace(index.reader("named"));
+                if (operation == 1) snapshot.emplace(index.snapshot());
+                if (operation == 2) writer.emplace(index.writer("named"));
+                if (operation >= 3) writer->commit();
+            } catch (const std::runtime_error&) {
+                refused = true;
+            }
+            UnwillingMutex::locked_before = -1;
+            refusals += refused ? 1 : 0;
+            REQUIRE(test::validate(index) == "");
+            REQUIRE(index.snapshot()[1].value == (operation == 3 && !refused ? 7 : 1));
+            REQUIRE(index.memory_usage().total_bytes() == account.live_bytes);
+            if (operation >= 3) REQUIRE(writer->commit() == (operation == 3 ? 1 : 0));
+        }
+        REQUIRE(account.live_bytes == 0);
+        REQUIRE(Faults::live_blocks == blocks);
+    }
+    REQUIRE(refusals > 0);
 }

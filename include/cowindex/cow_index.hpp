@@ -113,10 +113,10 @@ class CowIndex {
 
     // ---- reading -------------------------------------------------------------------------------
 
-    /// *Returns* the latest version, owned. *Progress* takes the commit lock where a commit is just
-    /// being published, and for the first snapshot in a while: of one version in 33 where there are
-    /// snapshots of each. Costs some tens of nanoseconds and does not scale: threads that read
-    /// often keep a `Reader`. *Allocation* none.
+    /// *Returns* the latest version, owned. *Progress* waits for a committer between its two
+    /// stores; takes the commit lock where there was no other snapshot for 32 versions. Costs some
+    /// tens of nanoseconds and does not scale: threads that read often keep a `Reader`.
+    /// *Allocation* none. *Exceptions* those of locking `Policy::Mutex`.
     [[nodiscard]] Snapshot snapshot() const { return Snapshot(core().latest()); }
 
     /// As `snapshot()`, with a name in `pins()` for as long as it, or a copy of it, or a pointer

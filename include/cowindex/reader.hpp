@@ -47,8 +47,8 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     /// *Returns* the number of this version.
     [[nodiscard]] Version version() const noexcept { return record_->version; }
 
-    /// *Returns* an owned snapshot of this very version. *Progress* may wait for a committer that
-    /// is publishing. *Allocation* none.
+    /// *Returns* an owned snapshot of this very version. *Progress* as `CowIndex::snapshot()`;
+    /// where the version is not the latest any more, takes the commit lock. *Allocation* none.
     [[nodiscard]] Snapshot<Shard, Policy> snapshot() const {
         Snapshot<Shard, Policy> owned(slot_->core->promote(record_));
         Policy::sync_point(SyncPoint::promote_owned);

@@ -95,10 +95,21 @@ plant skip_requirements 'required_shards'
 edit detail/change_list.hpp 'std::all_of(requirements_.begin(), requirements_.end(), same);' 'true;'
 demand_found
 
-plant owner_first_unchecked 'mixed_versions'
-edit detail/publication.hpp 'store(latest_, owner.get());' 'const Record* raw = owner.get(); auto was = owner_.exchange(std::move(owner));'
-edit detail/publication.hpp 'return owner_.exchange(std::move(owner));' 'store(latest_, raw); return was;'
-edit detail/publication.hpp 'if (latest_.load(std::memory_order_acquire) == owner.get()) return owner;' 'return owner;'
+plant owner_unchecked 'mixed_versions'
+edit detail/publication.hpp 'if (latest_.load(std::memory_order_acquire) == owner.get()) {' 'if (owner != nullptr) {'
+demand_found
+
+plant owner_left_in_the_cell 'mixed_versions promotion'
+edit detail/publication.hpp 'if (!owned_) return owner_.exchange(nullptr);' 'if (!owned_) return nullptr;'
+edit detail/publication.hpp 'owned_ = ahead_ > 0;' 'owned_ = false;'
+demand_found
+
+plant two_first_owners 'promotion'
+edit detail/lifetime.hpp 'if (pinned->owner == nullptr) pinned->owner' 'pinned->owner'
+demand_found
+
+plant two_owners_of_the_latest 'mixed_versions'
+edit detail/publication.hpp 'if (!owned_) {' 'if (true) {'
 demand_found
 
 plant pin_without_check 'pin_and_reclaim'

@@ -191,7 +191,11 @@ struct ScheduledPolicy : cowindex::DefaultPolicy<Account> {
     }
     static void sync_point(cowindex::SyncPoint point) noexcept {
         using cowindex::SyncPoint;
-        if (point == SyncPoint::ticket_wait || point == SyncPoint::room_wait)
+        // A second look at the publication waits for the committer between its two stores.
+        static thread_local bool looked = false;
+        const bool again = point == SyncPoint::snapshot_loaded && looked;
+        looked = point == SyncPoint::snapshot_loaded;
+        if (again || point == SyncPoint::ticket_wait || point == SyncPoint::room_wait)
             Scheduler::spin();
         else
             Scheduler::point();

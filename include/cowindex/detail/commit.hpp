@@ -55,8 +55,10 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
         }
         if (batch.spare == nullptr) [[unlikely]] {
             Record* const record = new_record();
+            Rollback rollback([&]() noexcept { free_record(record); });
             const Guard guard(lock_);
             batch.spare = record;
+            rollback.done();
         }
         batch.drop_vain_growth();
         version = batch.base->version;

@@ -25,18 +25,25 @@ inline void pause() noexcept {
 #endif
 }
 
-// Tries, with growing pauses and then yielding. False: it was in vain, it is time to block.
+// Tries up to so many times, with growing pauses.
 template <class Try>
-[[nodiscard]] bool spin_for(Try&& try_lock) {
-    static constexpr int spins = 64;
+[[nodiscard]] bool spin_for(int tries, Try&& try_lock) {
     static constexpr int max_pauses = 32; // about a microsecond
-    static constexpr int yields = 64;
     int pauses = 1;
-    for (int i = 0; i < spins; ++i) {
+    for (int i = 0; i < tries; ++i) {
         if (try_lock()) return true;
         for (int j = 0; j < pauses; ++j) pause();
         pauses = std::min(pauses * 2, max_pauses);
     }
+    return false;
+}
+
+// The same for long, then yielding. False: it was in vain, it is time to block.
+template <class Try>
+[[nodiscard]] bool spin_and_yield(Try&& try_lock) {
+    static constexpr int spins = 64;
+    static constexpr int yields = 64;
+    if (spin_for(spins, try_lock)) return true;
     for (int i = 0; i < yields; ++i) {
         if (try_lock()) return true;
         std::this_thread::yield();
@@ -49,7 +56,7 @@ template <class Mutex>
 class CommitLock {
   public:
     void lock() {
-        if (!spin_for([this] { return mutex_.try_lock(); })) mutex_.lock();
+        if (!spin_and_yield([this] { return mutex_.try_lock(); })) mutex_.lock();
     }
     void unlock() { mutex_.unlock(); }
 
@@ -78,10 +85,11 @@ class CommitLock<std::mutex> {
 
     COWINDEX_COLD void lock_patiently() {
         static constexpr std::chrono::microseconds between_looks{50};
+        static constexpr int looks = 8; // some two microseconds
         const auto look = [this] { return try_lock(); };
-        if (spin_for(look)) return;
+        if (spin_and_yield(look)) return;
         const std::lock_guard<std::mutex> first_in_line(waiters_);
-        while (!spin_for(look)) std::this_thread::sleep_for(between_looks);
+        while (!spin_for(looks, look)) std::this_thread::sleep_for(between_looks);
     }
 
     std::atomic<bool> held_{false};

@@ -83,8 +83,9 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
     }
     if (nested) throw_nested_update();
     if (batch == nullptr) {
-        batch = new Batch(settings_.allocator, metrics_, settings_.time_every);
+        auto made = std::make_unique<Batch>(settings_.allocator, metrics_, settings_.time_every);
         Guard guard(lock_);
+        batch = made.release();
         batch->lane = next_lane_;
         next_lane_ = (next_lane_ + 1) % GarbageLanes::lanes;
         open(batch);

@@ -280,7 +280,8 @@ class NodePool {
     }
 
     [[nodiscard]] NodeCount stock() const noexcept {
-        return {leaves_.count.read(), inners_.count.read()};
+        return {static_cast<std::size_t>(leaves_.count.read()),
+                static_cast<std::size_t>(inners_.count.read())};
     }
     [[nodiscard]] bool holds(NodeCount need) const noexcept {
         return leaves_.count.read() >= need.leaves && inners_.count.read() >= need.inners;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -101,12 +102,12 @@ class PinRegistry {
     [[nodiscard]] Slot* claim(Core& core, const Publication<Record, Policy>& source, Lock& lock,
                               std::string label) {
         if (Slot* slot = claim_free(lock, label)) return slot;
-        Slot* slot = new Slot(core, source);
+        auto slot = std::make_unique<Slot>(core, source);
         slot->label.swap(label);
         Guard guard(lock);
-        slot->next = std::exchange(slots_, slot);
+        slot->next = std::exchange(slots_, slot.get());
         ++claimed_;
-        return slot;
+        return slot.release();
     }
 
     // Precondition: the slot is clear.
@@ -159,7 +160,7 @@ class PinRegistry {
     }
 
   private:
-    Slot* claim_free(Lock& lock, std::string& label) noexcept {
+    Slot* claim_free(Lock& lock, std::string& label) {
         Guard guard(lock);
         Slot* slot = free_;
         if (slot == nullptr) return nullptr;

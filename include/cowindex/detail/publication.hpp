@@ -3,7 +3,7 @@
 // Two words name the latest version: a raw pointer for readers that pin, and a shared_ptr for
 // snapshots. The shared_ptr is made when the first snapshot of a version asks for it, under the
 // commit lock: making, replacing and ending one costs a fourth of a small commit, and most versions
-// are never asked for. For some commits after such a demand it is made ahead, with the version.
+// are never asked for. For some commits after a snapshot it is made ahead, with the version.
 //
 // Every order of the protocol that is not the default, seq_cst, is in this file (and,
 // for the shared_ptr, in shared_cell.hpp), numbered, with its partner and with what goes wrong
@@ -23,6 +23,7 @@
 #include <utility>
 
 #include <cowindex/detail/asymmetric_fence.hpp>
+#include <cowindex/detail/commit_lock.hpp>
 #include <cowindex/detail/shared_cell.hpp>
 #include <cowindex/policy.hpp>
 #include <cowindex/version.hpp>
@@ -51,6 +52,11 @@ class Publication {
         Policy::sync_point(SyncPoint::publish_between);
         if (!owned_) [[likely]]
             return nullptr;
+        // (18) Relaxed, all three: a hint.
+        if (asked_.load(std::memory_order_relaxed)) {
+            asked_.store(false, std::memory_order_relaxed);
+            ahead_ = made_ahead;
+        }
         owned_ = ahead_ > 0;
         if (!owned_) return owner_.exchange(nullptr);
         --ahead_;
@@ -73,16 +79,25 @@ class Publication {
         return latest_.load(std::memory_order_relaxed);
     }
 
-    // The latest version, owned. Null where its owner is still to be made, by demand().
+    // The latest version, owned. Null where its owner is still to be made, and after a while where
+    // a committer is between its two stores: then demand() helps.
     [[nodiscard]] std::shared_ptr<const Record> load() const {
-        std::shared_ptr<const Record> owner = owner_.load();
-        Policy::sync_point(SyncPoint::snapshot_loaded);
-        // (4) Acquire, as all loads of this word; the owner's load, an acquire itself, keeps
-        // this one behind it. While the owner is ours its record cannot be used again for a
-        // newer version, so if the word still names it, it is still the latest: this thread
-        // cannot have seen a newer one.
-        if (latest_.load(std::memory_order_acquire) != owner.get()) return nullptr;
-        return owner;
+        for (int tries = 0; tries < enough_tries; ++tries) {
+            std::shared_ptr<const Record> owner = owner_.load();
+            Policy::sync_point(SyncPoint::snapshot_loaded);
+            // (4) Acquire, as all loads of this word; the owner's load, an acquire itself, keeps
+            // this one behind it. While the owner is ours its record cannot be used again for a
+            // newer version, so if the word still names it, it is still the latest: this thread
+            // cannot have seen a newer one.
+            if (latest_.load(std::memory_order_acquire) == owner.get()) {
+                if (!asked_.load(std::memory_order_relaxed))       // (18)
+                    asked_.store(true, std::memory_order_relaxed); // (18)
+                return owner;
+            }
+            if (owner == nullptr) break;
+            pause();
+        }
+        return nullptr;
     }
 
     // The same, made if need be. Precondition: the commit lock is held.
@@ -119,14 +134,16 @@ class Publication {
                                    : word.load(std::memory_order_seq_cst);
     }
 
-    // For so many commits after a snapshot had to ask for its owner, owners are made at once: a
-    // program that takes snapshots all the time seldom has to ask.
+    // For so many commits after somebody has asked for an owner, they are made at once: a program
+    // that takes snapshots all the time finds them made.
     static constexpr unsigned made_ahead = 32;
+    static constexpr int enough_tries = 64;
 
     // Read by every pin, written by every commit; the owner's count is written by every snapshot.
     alignas(line_pair) std::atomic<const Record*> latest_{nullptr};
     AsymmetricFence fence_;
     alignas(line_pair) SharedCell<const Record> owner_;
+    mutable std::atomic<bool> asked_{false}; // for an owner, since the last publication
     bool owned_ = false; // the latest version has an owner; guarded by the commit lock, like
     unsigned ahead_ = 0; // how many are still to be made with their versions
 };

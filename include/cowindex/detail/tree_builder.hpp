@@ -197,7 +197,8 @@ class TreeBuilder {
     // Any thread.
     [[nodiscard]] std::size_t own_bytes() const noexcept { return bytes_of<Shard>(own_count()); }
     [[nodiscard]] NodeCount own_count() const noexcept {
-        return {own_leaves_.read(), own_inners_.read()};
+        return {static_cast<std::size_t>(own_leaves_.read()),
+                static_cast<std::size_t>(own_inners_.read())};
     }
 
   private:
