@@ -81,6 +81,29 @@ TEST_CASE("each byte is accounted for by its reason") {
     REQUIRE(after.peak_bytes >= at_first.peak_bytes);
 }
 
+TEST_CASE("records that are too many for the pool leave the accounts when a commit frees them") {
+    test::AllocationAccount account;
+    cowindex::Options<Policy> options;
+    options.allocator = test::CountingAllocator<std::byte>(account);
+    cowindex::CowIndex<std::string, Policy> index(3, "text", options);
+    auto writer = index.writer();
+    std::vector<cowindex::CowIndex<std::string, Policy>::Snapshot> held;
+    for (int i = 0; i < 200; ++i) {
+        held.push_back(index.snapshot());
+        writer.edit(1) = "other";
+        writer.commit();
+    }
+    held.clear();
+    const std::size_t before = account.live_bytes;
+    for (int i = 0; i < 400; ++i) {
+        writer.edit(2) = "more";
+        writer.commit();
+    }
+    REQUIRE(account.live_bytes < before);
+    REQUIRE(index.memory_usage().reclaimable_bytes == 0);
+    REQUIRE(index.memory_usage().total_bytes() == account.live_bytes);
+}
+
 TEST_CASE("the peak is remembered, whether or not somebody looked at the time") {
     cowindex::CowIndex<std::vector<char>> index(1);
     constexpr std::size_t large = 100'000;

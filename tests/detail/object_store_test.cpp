@@ -137,6 +137,29 @@ TEST_CASE("a pool reserves what is missing and hands it out") {
     REQUIRE(pool.bytes() == account.live_bytes);
 }
 
+TEST_CASE("a pool keeps of each kind what a commit of the size it was fitted to takes") {
+    test::AllocationAccount account;
+    const Allocator allocator(account);
+    Pool pool{allocator};
+    const auto kept = [&](auto make) {
+        for (std::size_t n = 0;; ++n) {
+            Node* node = make();
+            if (pool.give_if_room(node)) continue;
+            cowindex::detail::destroy_node<int>(allocator, node);
+            return n;
+        }
+    };
+    const auto leaves = [&] { return cowindex::detail::make_object<Leaf<int>>(allocator); };
+    const auto inners = [&] { return cowindex::detail::make_object<Inner>(allocator); };
+    pool.fit({50, 1});
+    REQUIRE(kept(leaves) == 50);
+    REQUIRE(kept(inners) == 32);
+    pool.fit({1, 50});
+    REQUIRE(pool.stock().leaves == 32);
+    REQUIRE(kept(leaves) == 0);
+    REQUIRE(kept(inners) == 18);
+}
+
 TEST_CASE("reserving that fails leaves the pool as it was") {
     test::AllocationAccount account;
     Pool pool{Allocator(account)};

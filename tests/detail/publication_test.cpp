@@ -384,6 +384,29 @@ TEST_CASE("the commit lock excludes, and a guard lets go and takes back") {
     cowindex::detail::pause();
 }
 
+TEST_CASE("who waits long for the commit lock gets it, one after the other") {
+    CommitLock<std::mutex> lock;
+    std::atomic<int> waiting{0};
+    int entered = 0;
+    std::vector<std::thread> threads;
+    {
+        const Guard guard(lock);
+        for (int t = 0; t < 3; ++t)
+            threads.emplace_back([&] {
+                ++waiting;
+                const Guard mine(lock);
+                const int before = entered;
+                std::this_thread::sleep_for(std::chrono::milliseconds(5));
+                entered = before + 1;
+            });
+        while (waiting != 3) std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(20)); // no spinning takes so long
+        REQUIRE(entered == 0);
+    }
+    for (std::thread& thread : threads) thread.join();
+    REQUIRE(entered == 3);
+}
+
 namespace {
 
 // Refuses try_lock() for a while, as if somebody else held it.

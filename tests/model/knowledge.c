@@ -1,8 +1,10 @@
 // Whoever has learnt of a version, in whatever way and from whomever, never gets an older one. Two
 // committers; one thread looks twice and tells another, which looks then. WAYS=abc says how: 1 a
 // pin, 2 a snapshot, 3 a wait; with BY_LOCK it tells through the commit lock, else by a message.
-// With REUSE (no pins then) what nobody owns is used again: addresses repeat.
-// Headers: Publication::publish and load, SharedCell, PinWord::pin, Core::wait_for, Core::commit.
+// With REUSE (no pins then) what nobody owns is used again: addresses repeat. After a snapshot that
+// makes its owner, AHEAD owners are made with their versions.
+// Headers: Publication::publish, load and demand, Core::latest, SharedCell, PinWord::pin,
+// Core::wait_for, Core::commit.
 #include "model.h"
 struct Record { int version; atomic_int owners; };
 static struct Record records[4];
@@ -11,10 +13,39 @@ static struct Record *owner, *chain; // guarded by the cell's bit, by the lock
 static atomic_bool locked, told_by;
 static int told;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool owned; // guarded by the lock, as `ahead`
+static int ahead;
 static void lock_cell(void) {
     while (atomic_exchange_explicit(&locked, true, CELL_ORDER_1)) RETRY;
 }
 static void unlock_cell(void) { atomic_store_explicit(&locked, false, CELL_ORDER_2); }
+static struct Record* load_owner(void) {
+    lock_cell();
+    struct Record* copy = owner;
+    if (copy != NULL) atomic_fetch_add_explicit(&copy->owners, 1, LIBRARY_ORDER(RLX));
+    unlock_cell();
+    return copy;
+}
+static void store_owner(struct Record* record) {
+    lock_cell();
+    owner = record;
+    unlock_cell();
+}
+static void drop_owner(struct Record* record) {
+    atomic_fetch_sub_explicit(&record->owners, 1, LIBRARY_ORDER(ACQ_REL));
+}
+static struct Record* demand(void) {
+    struct Record* early = IS(237) ? atomic_load_explicit(&latest, ORDER_3) : NULL; // no lock yet
+    if (!IS(236)) pthread_mutex_lock(&lock);
+    if (!owned) {
+        owned = true;
+        ahead = AHEAD;
+        store_owner(IS(237) ? early : atomic_load_explicit(&latest, ORDER_3));
+    }
+    struct Record* copy = load_owner();
+    if (!IS(236)) pthread_mutex_unlock(&lock);
+    return copy;
+}
 static int look(int way) {
     struct Record* record;
     int version;
@@ -23,13 +54,15 @@ static int look(int way) {
         if (atomic_load_explicit(&latest, ORDER_7) != record) RETRY;
         version = record->version;
     } else if (way == 2) {
-        lock_cell();
-        record = owner;
-        atomic_fetch_add_explicit(&record->owners, 1, LIBRARY_ORDER(RLX));
-        unlock_cell();
-        if (!IS(205) && atomic_load_explicit(&latest, ORDER_4) != record) RETRY;
+        record = load_owner();
+        for (int tries = 1; record != NULL && !IS(205); ++tries) {
+            if (atomic_load_explicit(&latest, ORDER_4) == record) break;
+            drop_owner(record);
+            record = tries < TRIES ? load_owner() : NULL;
+        }
+        if (record == NULL) record = demand();
         version = record->version;
-        atomic_fetch_sub_explicit(&record->owners, 1, LIBRARY_ORDER(ACQ_REL));
+        drop_owner(record);
     } else {
         pthread_mutex_lock(&lock);
         version = chain->version;
@@ -48,9 +81,11 @@ static struct Record* unused_record(void) { // the lock is held
     return record;
 }
 static void publish_owner(struct Record* record) {
-    lock_cell();
-    owner = record;
-    unlock_cell();
+    if (!owned) return;
+    const bool made = ahead > 0;
+    if (made) --ahead;
+    if (!IS(238)) owned = made;
+    if (made || !IS(235)) store_owner(made ? record : NULL); // 235: the old one stays
 }
 static void* committer(void* unused) {
     pthread_mutex_lock(&lock);
@@ -93,7 +128,10 @@ static void* listener(void* unused) {
 }
 int main(void) {
     atomic_init(&latest, &records[0]);
-    owner = chain = &records[0];
+    chain = &records[0];
+    owner = OWNED ? chain : NULL;
+    owned = OWNED;
+    ahead = AHEAD;
     start(committer, NULL);
     start(committer, &lock);
     start(teller, NULL);

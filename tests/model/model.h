@@ -33,6 +33,15 @@ void __VERIFIER_assume(bool);
 #ifndef READERS
 #define READERS 2
 #endif
+#ifndef AHEAD // so many owners are made ahead after a snapshot that had to ask for one
+#define AHEAD 1
+#endif
+#ifndef TRIES // of a snapshot, to find an owner that is the latest version's
+#define TRIES 1
+#endif
+#ifndef OWNED // whether the first version has an owner already
+#define OWNED 0
+#endif
 #ifdef PORTABLE
 #define S(n, order, weaker) WEAK(100 + (n), SC, order)
 #define POINT(reader) ((void)0)
@@ -86,6 +95,7 @@ static inline void HEAVY(void) {
 #define ORDER_11 BOTH(11)
 #define ORDER_12 WEAK(12, ACQ, RLX)
 #define ORDER_13 BOTH(13)
+#define ORDER_14 RLX
 #define ORDER_15 RLX
 #define ORDER_16 BOTH(16)
 #define ORDER_17 RLX

@@ -15,9 +15,10 @@ root=$(cd "${1:-$(dirname "$0")/../..}" && pwd) || exit 2
 not_modelled() {
     cat <<'LIST'
 publication.hpp 2 store relaxed: by the last user of an index, when no other thread is left
-publication.hpp 14 store relaxed: of a record that nobody else knows; tests/detail/publication_test.cpp
 shared_cell.hpp 3 load acquire: std::atomic<std::shared_ptr>, whose inside is not ours
 shared_cell.hpp 4 exchange acq_rel: the same
+publication.hpp 18 load relaxed: a hint, whether owners are worth making ahead
+publication.hpp 18 store relaxed: the same
 commit_lock.hpp 1 exchange acquire: a lock, in whose place the models have a mutex
 commit_lock.hpp 2 store release: the same
 LIST

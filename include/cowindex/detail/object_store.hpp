@@ -138,16 +138,15 @@ class BoxPool {
         return reinterpret_cast<Box*>(free);
     }
 
-    // Precondition: no box lives there any more. Returns false where it was freed instead.
-    bool give(Box* memory) noexcept {
+    // Precondition: no box lives there any more. It is freed where enough is in stock.
+    void give(Box* memory) noexcept {
         const std::size_t count = count_.read();
         if (count >= max_count) {
             deallocate_one(allocator_, memory);
-            return false;
+        } else {
+            head_ = ::new (static_cast<void*>(memory)) Free{head_};
+            count_.set(count + 1);
         }
-        head_ = ::new (static_cast<void*>(memory)) Free{head_};
-        count_.set(count + 1);
-        return true;
     }
 
     // Any thread.

@@ -68,7 +68,6 @@ class Publication {
     std::shared_ptr<const Record> close() noexcept {
         // (2) Relaxed: the last user is gone, no pin can follow.
         latest_.store(nullptr, std::memory_order_relaxed);
-        owned_ = false;
         return owner_.exchange(nullptr);
     }
 

@@ -304,7 +304,6 @@ class TreeBuilder {
     void recycle() noexcept {
         for (Node* node = own_nodes_; node != nullptr;) {
             Node* next = static_cast<Node*>(node->next);
-            node->origin = nullptr;
             pool_->give(node);
             node = next;
         }

@@ -234,7 +234,7 @@ class WriteBatch {
         const std::size_t bytes = box->bytes();
         if (!recycles<Shard, Policy> || !spares.give_if_room(box)) {
             box->~Box();
-            static_cast<void>(boxes.give(box));
+            boxes.give(box);
         }
         unlinked.subtract_alone(bytes);
     }
