@@ -5,9 +5,9 @@
 // commit lock: making, replacing and ending one costs a fourth of a small commit, and most versions
 // are never asked for. For some commits after a snapshot it is made ahead, with the version.
 //
-// Every order of the protocol that is not the default, seq_cst, is in this file (and,
-// for the shared_ptr, in shared_cell.hpp), numbered, with its partner and with what goes wrong
-// without.
+// Every order of the protocol that is not the default, seq_cst, is in this file (and, for the
+// shared_ptr and the commit lock, in shared_cell.hpp and commit_lock.hpp), numbered, with its
+// partner and with what goes wrong without.
 //
 // Four accesses are marked (S). The reader stores its slot (6) and then loads the latest version
 // again (7); the reclaimer has published a newer version (1) and then loads the slot (9). One of
