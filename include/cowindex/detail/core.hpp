@@ -100,13 +100,17 @@ class Core {
     // The owner of the latest version; takes the commit lock where it is still to be made.
     [[nodiscard]] Owner latest() {
         Owner owner = publication_.load();
-        return owner != nullptr ? owner : demand_owner(nullptr);
+        if (owner != nullptr) [[likely]]
+            return owner;
+        return demand_owner(nullptr);
     }
 
     // The owner of a version that the caller has pinned.
     [[nodiscard]] Owner promote(const Record* pinned) {
         Owner owner = publication_.load();
-        return owner.get() == pinned ? owner : demand_owner(pinned);
+        if (owner.get() == pinned) [[likely]]
+            return owner;
+        return demand_owner(pinned);
     }
 
     // `owner` under a name. An empty label is none.
