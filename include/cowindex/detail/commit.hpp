@@ -34,32 +34,24 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
     const auto start =
         timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
 
-    {
-        const CallingBack calling;
-        batch.measure();
-    }
+    batch.measure();
     const bool limited = settings_.has_budget();
     if (limited) [[unlikely]] {
         batch.drop_vain_growth();
         make_room(batch);
+        batch.held_up = false;
     }
 
     CommitOutcome outcome = CommitOutcome::committed;
     int tries = 0;
-    batch.held_up = false;
     do {
         // Destructors that ran since may have used this batch, and even committed it.
         if (limited && !batch.has_changes()) [[unlikely]] {
             version = latest()->version;
             return CommitOutcome::unchanged;
         }
-        if (batch.spare == nullptr) [[unlikely]] {
-            Record* const record = new_record();
-            Rollback rollback([&]() noexcept { free_record(record); });
-            const Guard guard(lock_);
-            batch.spare = record;
-            rollback.done();
-        }
+        if (batch.spare == nullptr) [[unlikely]]
+            give_spare(batch);
         batch.drop_vain_growth();
         version = batch.base->version;
         outcome = commit_section(batch, version, ids, limited);
@@ -69,8 +61,17 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
 }
 
 template <class Shard, class Policy>
-CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& version,
-                                                  std::vector<ShardId>& ids, bool limited) {
+COWINDEX_COLD void Core<Shard, Policy>::give_spare(Batch& batch) {
+    Record* const record = new_record();
+    Rollback rollback([&]() noexcept { free_record(record); });
+    const Guard guard(lock_);
+    batch.spare = record;
+    rollback.done();
+}
+
+template <class Shard, class Policy>
+inline CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& version,
+                                                         std::vector<ShardId>& ids, bool limited) {
     Policy::sync_point(SyncPoint::commit_prepared);
     Guard guard(lock_);
     if (chain_.latest()->version >= last_version) [[unlikely]]
@@ -79,7 +80,8 @@ CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& version
         return commit_elsewhere(batch, version, ids, guard);
     if (limited && !fits(batch, batch.builder, 0)) [[unlikely]]
         return CommitOutcome::over_budget;
-    version = publish(batch, batch.builder, guard);
+    version =
+        latest_is_private() ? publish_in_place(batch, guard) : publish(batch, batch.builder, guard);
     return CommitOutcome::committed;
 }
 
@@ -155,6 +157,25 @@ CommitOutcome Core<Shard, Policy>::publish_if_fits(Batch& batch, typename Batch:
     return CommitOutcome::committed;
 }
 
+// Effect: what is new in the batch and its tree `built` is born in `version`. Calls retire(node)
+// and retire(box) for each that it replaces. Returns the bytes born.
+template <class Shard, class Policy>
+template <class Retire>
+typename Core<Shard, Policy>::Chain::LiveBytes Core<Shard, Policy>::stamp(
+    Batch& batch, typename Batch::Builder& built, Version version, Retire&& retire) noexcept {
+    typename Chain::LiveBytes born;
+    born.nodes = built.publish(version, retire);
+    batch.changes.walk([&](const auto& change) {
+        if (change.after != nullptr) {
+            change.after->birth = version;
+            born.shards += change.after->bytes();
+        }
+        if (change.before != nullptr) retire(change.before);
+    });
+    batch.uncommitted.set(0); // live from here on
+    return born;
+}
+
 // The section. Effect: what `built` holds is the latest version, and the batch is based on it.
 // Returns its number: a destructor that is run at the end may move the batch on. What it replaced
 // goes on the dead list of the version before, or is freed at once where nobody can hold that one.
@@ -169,16 +190,8 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
 
     Trash trash;
     DeadList& retired = trash.objects; // what stays there nobody can hold
-    typename Chain::LiveBytes born;
-    born.nodes = built.publish(record->version, [&](Node* node) { retired.push(node); });
-    batch.changes.walk([&](const auto& change) {
-        if (change.after != nullptr) {
-            change.after->birth = record->version;
-            born.shards += change.after->bytes();
-        }
-        if (change.before != nullptr) retired.push(change.before);
-    });
-    batch.uncommitted.set(0); // live from here on
+    const auto born =
+        stamp(batch, built, record->version, [&](Object* object) { retired.push(object); });
     const Drain drain{drain_objects + 2 * retired.count(),
                       drain_effort + 2 * GarbageLanes::effort(retired.count(), retired.bytes())};
     chain_.append(record, retired, born);
@@ -191,6 +204,69 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
     const Version published = record->version;
     finish_commit(batch, guard, nodes, drain, trash);
     return published;
+}
+
+// The section where nobody can tell one version from the next. Effect: the latest version turns
+// into the new one in its record, and what it replaced is used again at once. Returns its number.
+// Preconditions: latest_is_private(), the batch is based on it; the lock is held. It is let go of.
+template <class Shard, class Policy>
+inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& guard) noexcept {
+    Record& record = *batch.base;
+    const NodeCount nodes = batch.builder.own_count();
+    const Version version = record.version + 1;
+    record.version = version;
+    record.tree = batch.builder.tree();
+
+    struct Retire {
+        void operator()(Node* node) noexcept {
+            bytes.nodes += node->bytes();
+            if (pool.give_if_room(node)) return;
+            surplus_bytes += node->bytes();
+            push(node);
+        }
+        void operator()(ShardBox<Shard>* box) noexcept {
+            bytes.shards += box->bytes();
+            push(box);
+        }
+        void push(Object* object) noexcept { object->next = std::exchange(trash, object); }
+
+        typename Batch::Pool& pool;
+        Object* trash = nullptr; // shards, and nodes beyond what the pool keeps
+        typename Chain::LiveBytes bytes{};
+        std::size_t surplus_bytes = 0;
+    } retired{batch.pool};
+    const auto born = stamp(batch, batch.builder, version, retired);
+    chain_.replace(retired.bytes, born);
+    Policy::sync_point(SyncPoint::commit_published);
+
+    const std::size_t unlinked = retired.bytes.shards + retired.surplus_bytes;
+    count_commit(batch, retired.bytes.shards + retired.bytes.nodes, unlinked);
+    unlock_and_announce(guard);
+
+    batch.forget_changes();
+    free_objects(retired.trash, &batch);
+    batch.pool.fit(nodes);
+    return version;
+}
+
+// Effect: counts a commit that has taken `reclaimed` bytes out of the index, of which `unlinked`
+// are still to be freed. Precondition: the lock is held.
+template <class Shard, class Policy>
+inline void Core<Shard, Policy>::count_commit(Batch& batch, std::size_t reclaimed,
+                                              std::size_t unlinked) noexcept {
+    batch.commits.add_alone();
+    batch.reclaimed.add_alone(reclaimed);
+    batch.unlinked.add_alone(unlinked); // what destructors commit with this writer adds to it
+    if (const std::size_t bytes = chain_.total_bytes() + reclaimed; bytes > peak_bytes_)
+        peak_bytes_ = bytes;
+}
+
+template <class Shard, class Policy>
+inline void Core<Shard, Policy>::unlock_and_announce(Guard<Lock>& guard) noexcept {
+    const bool awaited = waiters_ != 0;
+    guard.unlock();
+    if (awaited) [[unlikely]]
+        announce();
 }
 
 // Effect: frees `trash` and a bounded amount of what earlier commits have retired. Lets go of the
@@ -209,17 +285,9 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
         chain_.revisit_dropped(drain_versions);
         chain_.take_garbage(trash, batch.lane, drain.effort);
     }
-    const std::size_t unlinked = trash.bytes();
-    batch.commits.add_alone();
-    batch.reclaimed.add_alone(unlinked);
-    batch.unlinked.add_alone(unlinked); // what destructors commit with this writer adds to it
-    if (const std::size_t bytes = chain_.total_bytes() + unlinked; bytes > peak_bytes_)
-        peak_bytes_ = bytes;
+    count_commit(batch, trash.bytes(), trash.bytes());
     batch.spare = chain_.take_record();
-    const bool awaited = waiters_ != 0;
-    guard.unlock();
-    if (awaited) [[unlikely]]
-        announce();
+    unlock_and_announce(guard);
 
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);

@@ -300,6 +300,7 @@ class Core {
                                           std::size_t holds);
 
     // commit.hpp
+    void give_spare(Batch& batch);
     [[nodiscard]] CommitOutcome commit_section(Batch& batch, Version& version,
                                                std::vector<ShardId>& ids, bool limited);
     [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, Version& version,
@@ -307,7 +308,19 @@ class Core {
     [[nodiscard]] CommitOutcome publish_if_fits(Batch& batch, typename Batch::Builder& built,
                                                 std::size_t holds, Version& version,
                                                 Guard<Lock>& guard);
+    // Whether nobody can get at any version but through the lock, and through the one writer that
+    // is based on the latest: a reader needs a slot, a snapshot an owner.
+    [[nodiscard]] bool latest_is_private() const noexcept {
+        return !registry_.anyone() && !publication_.is_owned() && chain_.latest()->writers == 1 &&
+               chain_.idle() && !freeing_shards;
+    }
     Version publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
+    Version publish_in_place(Batch& batch, Guard<Lock>& guard) noexcept;
+    template <class Retire>
+    [[nodiscard]] typename Chain::LiveBytes stamp(Batch& batch, typename Batch::Builder& built,
+                                                  Version version, Retire&& retire) noexcept;
+    void count_commit(Batch& batch, std::size_t reclaimed, std::size_t unlinked) noexcept;
+    void unlock_and_announce(Guard<Lock>& guard) noexcept;
     struct Drain { // how much of what others have retired a commit deals with at most
         std::size_t objects;
         std::uint64_t effort;
@@ -329,6 +342,7 @@ class Core {
     void sort_superseded(Version horizon) noexcept;
     void collect_unheld(Guard<Lock>& guard);
     void settle_all(Guard<Lock>& guard);
+    void free_objects(Object* list, Batch* reuse) noexcept;
     void free_garbage(Trash& trash, Batch* reuse) noexcept;
     void take_edits(Batch& batch, Trash& dropped) noexcept;
     void free_counted(Trash& trash) noexcept;

@@ -279,55 +279,74 @@ class NodePool {
     }
 
     [[nodiscard]] NodeCount stock() const noexcept {
-        return {static_cast<std::size_t>(leaves_.count.read()),
-                static_cast<std::size_t>(inners_.count.read())};
+        return {static_cast<std::size_t>(leaves().count.read()),
+                static_cast<std::size_t>(inners().count.read())};
     }
     [[nodiscard]] bool holds(NodeCount need) const noexcept {
-        return leaves_.count.read() >= need.leaves && inners_.count.read() >= need.inners;
+        return leaves().count.read() >= need.leaves && inners().count.read() >= need.inners;
     }
 
     // Precondition: one is in stock. The children up to `extent` are stale, the others null.
     [[nodiscard]] Leaf<Shard>* take_leaf() noexcept {
-        return static_cast<Leaf<Shard>*>(pop(leaves_));
+        return static_cast<Leaf<Shard>*>(pop(leaves()));
     }
     [[nodiscard]] Inner* take_inner(unsigned level) noexcept {
-        Node* node = pop(inners_);
+        Node* node = pop(inners());
         node->level = static_cast<std::uint16_t>(level);
         return static_cast<Inner*>(node);
     }
 
-    void give(Node* node) noexcept { push(node->level == 0 ? leaves_ : inners_, node); }
+    void give(Node* node) noexcept { push(stock_of(node), node); }
 
     // As give(), unless as many are in stock as should be kept.
     [[nodiscard]] bool give_if_room(Node* node) noexcept {
-        const bool leaf = node->level == 0;
-        Stock& stock = leaf ? leaves_ : inners_;
-        if (stock.count.read() >= (leaf ? keep_.leaves : keep_.inners)) return false;
+        Stock& stock = stock_of(node);
+        if (stock.count.read() >= stock.kept) return false;
         push(stock, node);
         return true;
     }
 
     // Effect: keeps about as many nodes as a commit of this size takes, within bounds.
     void fit(NodeCount used) noexcept {
-        keep_.leaves = std::clamp(used.leaves, min_kept, max_kept);
-        keep_.inners = std::clamp(used.inners, min_kept, max_kept);
-        trim(keep_);
+        const bool little = used.leaves <= min_kept && used.inners <= min_kept;
+        if (!little || !keeps_least_) [[unlikely]]
+            keep(used);
+        if (leaves().count.read() > leaves().kept || inners().count.read() > inners().kept)
+            [[unlikely]]
+            trim({leaves().kept, inners().kept});
     }
 
     // Frees what exceeds `keep`.
     void trim(NodeCount keep) noexcept {
-        while (leaves_.count.read() > keep.leaves) destroy_node<Shard>(allocator_, pop(leaves_));
-        while (inners_.count.read() > keep.inners) destroy_node<Shard>(allocator_, pop(inners_));
+        while (leaves().count.read() > keep.leaves) destroy_node<Shard>(allocator_, pop(leaves()));
+        while (inners().count.read() > keep.inners) destroy_node<Shard>(allocator_, pop(inners()));
     }
 
     // Any thread.
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_of<Shard>(stock()); }
 
   private:
+    static constexpr std::size_t min_kept = 32;
+    static constexpr std::size_t max_kept = 2048;
+
     struct Stock {
         Node* head = nullptr;
         Counter count;
+        std::size_t kept = min_kept;
     };
+    [[nodiscard]] Stock& leaves() noexcept { return stocks_[0]; }
+    [[nodiscard]] Stock& inners() noexcept { return stocks_[1]; }
+    [[nodiscard]] const Stock& leaves() const noexcept { return stocks_[0]; }
+    [[nodiscard]] const Stock& inners() const noexcept { return stocks_[1]; }
+    [[nodiscard]] Stock& stock_of(const Node* node) noexcept {
+        return stocks_[node->level == 0 ? 0 : 1];
+    }
+
+    COWINDEX_COLD void keep(NodeCount used) noexcept {
+        leaves().kept = std::clamp(used.leaves, min_kept, max_kept);
+        inners().kept = std::clamp(used.inners, min_kept, max_kept);
+        keeps_least_ = leaves().kept == min_kept && inners().kept == min_kept;
+    }
 
     COWINDEX_COLD void allocate(NodeCount need) {
         const NodeCount before = stock();
@@ -338,10 +357,10 @@ class NodePool {
         if (before.leaves < need.leaves) {
             const std::size_t wanted = std::max(need.leaves, leaves_at_once_);
             leaves_at_once_ = std::min(2 * leaves_at_once_, min_kept);
-            while (leaves_.count.read() < wanted)
-                push(leaves_, make_object<Leaf<Shard>>(allocator_));
+            while (leaves().count.read() < wanted)
+                push(leaves(), make_object<Leaf<Shard>>(allocator_));
         }
-        while (inners_.count.read() < need.inners) push(inners_, make_object<Inner>(allocator_));
+        while (inners().count.read() < need.inners) push(inners(), make_object<Inner>(allocator_));
         rollback.done();
     }
 
@@ -357,16 +376,12 @@ class NodePool {
         return node;
     }
 
-    static constexpr std::size_t min_kept = 32;
-    static constexpr std::size_t max_kept = 2048;
-
     Allocator allocator_;
-    NodeCount keep_{min_kept, min_kept};
+    bool keeps_least_ = true;
     // Leaves that are made together share pages, and so cost random reads less (initial_tree.hpp):
     // a writer that often runs out of them, as one that adds many shards does, gets some at a time.
     std::size_t leaves_at_once_ = 1;
-    Stock leaves_;
-    Stock inners_;
+    Stock stocks_[2];
 };
 
 } // namespace cowindex::detail

@@ -110,7 +110,10 @@ class Publication {
         return owner_.load();
     }
 
-    // The same; null where it was not made. Precondition: the commit lock is held.
+    // Whether the latest version has an owner. Precondition: the commit lock is held.
+    [[nodiscard]] bool is_owned() const noexcept { return owned_; }
+
+    // Its owner; null where it was not made. Precondition: the commit lock is held.
     [[nodiscard]] std::shared_ptr<const Record> owner() const {
         return owned_ ? owner_.load() : nullptr;
     }

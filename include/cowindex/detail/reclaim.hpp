@@ -103,10 +103,10 @@ void Core<Shard, Policy>::free_counted(Trash& trash) noexcept {
 // Effect: destroys shards and gives back memory, some of it to `reuse`, whose `unlinked` counts
 // what of it there still is. Precondition: the lock is not held.
 template <class Shard, class Policy>
-void Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
+inline void Core<Shard, Policy>::free_objects(Object* list, Batch* reuse) noexcept {
     const FreeingShards freeing;
-    for (Object* object = trash.objects.detach(); object != nullptr;) {
-        Object* next = object->next;
+    while (list != nullptr) {
+        Object* const object = std::exchange(list, list->next);
         if (object->is_node()) {
             auto* node = static_cast<Node*>(object);
             if (reuse != nullptr)
@@ -120,8 +120,13 @@ void Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
             else
                 destroy_object(settings_.allocator, box);
         }
-        object = next;
     }
+}
+
+// The same for records, too.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::free_garbage(Trash& trash, Batch* reuse) noexcept {
+    free_objects(trash.objects.detach(), reuse);
     for (Record* record = std::exchange(trash.records, nullptr); record != nullptr;) {
         Record* next = record->next;
         free_record(record);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include <utility>
 
@@ -46,47 +47,42 @@ class TreeBuilder {
         return count;
     }
 
-    // The nodes that lead to a shard, by level.
+    // The nodes that lead to a shard, from the root down. Below a published one all are published.
     struct Path {
         Node* node[path_length];
+        unsigned own; // how many are the builder's own
     };
 
     // The box of `id`, and the path to it; null where it is absent, the path is then useless.
     [[nodiscard]] Box* find(ShardId id, Path& path) const noexcept {
         if (id >= tree_.id_bound) return nullptr;
-        Node* node = tree_.root;
-        for (unsigned level = tree_.height; node != nullptr; --level) {
-            path.node[level] = node;
-            // Both will be copied; fetched now, they arrive while the shard itself does.
-            if (level <= 1 && tree_.height >= ShardTree<Shard>::fetched_height)
-                prefetch(node, level == 0 ? sizeof(Leaf<Shard>) : sizeof(Inner));
-            if (level == 0) return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
-            node = static_cast<Inner*>(node)->child[child_index(id, level)];
-        }
-        return nullptr;
+        return tree_.height < ShardTree<Shard>::fetched_height ? descend<false>(id, path)
+                                                               : descend<true>(id, path);
     }
 
     // As need() of an id, for one that is present.
     [[nodiscard]] NodeCount need(const Path& path) const noexcept {
-        NodeCount count{path.node[0]->birth == unborn ? 0U : 1U, 0};
-        for (unsigned level = 1; level <= tree_.height; ++level)
-            if (path.node[level]->birth != unborn) ++count.inners;
-        return count;
+        if (path.own > tree_.height) return {0, 0};
+        return {1, tree_.height - path.own};
     }
 
     // Effect: `id`, present at the end of `path`, maps to `box`. Precondition: the pool holds
     // need(path), and nothing was changed since the path was found.
     void put(ShardId id, const Path& path, Box* box) noexcept {
-        Node** link = &tree_.root;
-        for (unsigned level = tree_.height; level > 0; --level) {
-            Node* node = path.node[level];
-            if (node->birth != unborn)
-                *link = node = copy(*static_cast<Inner*>(node), pool_->take_inner(level));
-            link = &static_cast<Inner*>(node)->child[child_index(id, level)];
-        }
-        Node* leaf = path.node[0];
-        if (leaf->birth != unborn)
+        Node* leaf = path.node[tree_.height];
+        if (path.own <= tree_.height) {
+            unsigned level = tree_.height - path.own;
+            Node** link = &tree_.root;
+            if (path.own > 0)
+                link = &static_cast<Inner*>(path.node[path.own - 1])
+                            ->child[child_index(id, level + 1)];
+            for (Node* const* from = path.node + path.own; level > 0; ++from, --level) {
+                Inner* inner = copy(*static_cast<Inner*>(*from), pool_->take_inner(level));
+                *link = inner;
+                link = &inner->child[child_index(id, level)];
+            }
             *link = leaf = copy(*static_cast<Leaf<Shard>*>(leaf), pool_->take_leaf());
+        }
         static_cast<Leaf<Shard>*>(leaf)->child[leaf_index(id)] = box;
     }
 
@@ -202,6 +198,27 @@ class TreeBuilder {
     }
 
   private:
+    template <bool fetched>
+    [[nodiscard]] Box* descend(ShardId id, Path& path) const noexcept {
+        Node* node = tree_.root;
+        unsigned depth = 0;
+        for (unsigned shift = tree_.root_shift; node != nullptr; shift -= inner_bits) {
+            const bool leaf = shift == ShardTree<Shard>::leaf_only;
+            // Both will be copied; fetched now, they arrive while the shard itself does.
+            if (fetched && depth + 1 >= tree_.height)
+                prefetch(node, leaf ? sizeof(Leaf<Shard>) : sizeof(Inner));
+            path.node[depth] = node;
+            if (leaf) {
+                path.own = 0;
+                while (path.own <= depth && path.node[path.own]->birth == unborn) ++path.own;
+                return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
+            }
+            ++depth;
+            node = static_cast<Inner*>(node)->child[(id >> shift) & (inner_width - 1)];
+        }
+        return nullptr;
+    }
+
     // So many empty nodes that nothing was copied into may wait among the own ones; half of them
     // may.
     static constexpr std::size_t max_barren = 32;
@@ -243,7 +260,7 @@ class TreeBuilder {
     AnyNode* copy(AnyNode& from, AnyNode* to) noexcept {
         const std::uint16_t extent = from.extent;
         clear(*to, extent);
-        std::copy_n(from.child, extent, to->child);
+        std::memcpy(to->child, from.child, extent * sizeof(to->child[0]));
         to->extent = extent;
         to->used = from.used;
         return remember(to, &from);

@@ -82,6 +82,12 @@ class VersionChain {
         ++length_;
     }
 
+    // Effect: the latest version has lost and gained so much in place.
+    void replace(LiveBytes lost, LiveBytes gained) noexcept {
+        live_.shards += gained.shards - lost.shards;
+        live_.nodes += gained.nodes - lost.nodes;
+    }
+
     // Effect: the version before the latest, which `owner` owned, waits to be let go. Where nobody
     // can hold it, it is dropped at once; objects that only it had stay in `retired`, as garbage of
     // the caller. `unpinned` says that no reader holds any version; `lane` is the caller's.

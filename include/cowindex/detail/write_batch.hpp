@@ -21,6 +21,7 @@
 #include <cowindex/detail/shard_tree.hpp>
 #include <cowindex/detail/tree_builder.hpp>
 #include <cowindex/errors.hpp>
+#include <cowindex/policy.hpp>
 
 namespace cowindex::detail {
 
@@ -134,6 +135,8 @@ class WriteBatch {
 
     // Asks the policy for the size of each changed shard. Nothing changes if it throws.
     void measure() {
+        if constexpr (has_fixed_size<Shard, Policy>()) return;
+        const CallingBack calling;
         bool differs = false;
         changes.walk([&](auto& change) {
             if (change.after == nullptr) return;
@@ -185,9 +188,13 @@ class WriteBatch {
 
     // After a successful commit: nothing here is ours any more.
     void forget_edits(const ShardTree<Shard>& published) noexcept {
+        forget_changes();
+        builder.restart(published);
+    }
+    // The same where what was published is the batch's own tree.
+    void forget_changes() noexcept {
         changes.clear();
         vain_growth_ = false;
-        builder.restart(published);
     }
 
     // Lets go of the edits. Their shards are on `dropped`, for the caller to free: a destructor
