@@ -102,6 +102,9 @@ static inline void HEAVY(void) {
 // Those of detail/shared_cell.hpp.
 #define CELL_ORDER_1 WEAK(21, ACQ, RLX)
 #define CELL_ORDER_2 WEAK(22, REL, RLX)
+// Those of detail/commit_lock.hpp; most models have a mutex in its place.
+#define LOCK_ORDER_1 WEAK(26, ACQ, RLX)
+#define LOCK_ORDER_2 WEAK(27, REL, RLX)
 // Ends a try that would be repeated without having changed anything. A checker need not look at
 // repetitions; a program that runs for real must.
 #ifdef GENMC

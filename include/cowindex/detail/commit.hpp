@@ -275,10 +275,12 @@ template <class Shard, class Policy>
 void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes,
                                         Drain drain, Trash& trash) noexcept {
     bool look = false;
+    std::size_t least = Batch::Pool::min_kept;
     if (!freeing_shards && !chain_.idle()) {
-        if (registry_.anyone())
+        if (registry_.anyone()) {
             look = barrier_due();
-        else if (chain_.superseded_count() != 0)
+            least = barrier_objects * barrier_versions_;
+        } else if (chain_.superseded_count() != 0)
             sort_superseded(batch.base->version);
         typename Chain::Limit limit{drain.objects, drain_versions};
         chain_.settle(limit);
@@ -291,7 +293,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
 
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);
-    batch.pool.fit(nodes);
+    batch.pool.fit(nodes, least);
     if (look) {
         guard.relock();
         look_for_pins(guard);

@@ -162,7 +162,7 @@ class BoxPool {
 #else
     static constexpr std::size_t max_bytes = std::size_t{128} << 10;
     static constexpr std::size_t max_count =
-        std::clamp<std::size_t>(max_bytes / sizeof(Box), 1, 32);
+        std::clamp<std::size_t>(max_bytes / sizeof(Box), 1, 256);
 #endif
 
     Allocator allocator_;
@@ -267,6 +267,10 @@ template <class Shard>
 template <class Shard, class Allocator>
 class NodePool {
   public:
+    // The bounds of what is kept, of each kind.
+    static constexpr std::size_t min_kept = 32;
+    static constexpr std::size_t max_kept = 2048;
+
     explicit NodePool(const Allocator& allocator) : allocator_(allocator) {}
     NodePool(const NodePool&) = delete;
     NodePool& operator=(const NodePool&) = delete;
@@ -306,11 +310,12 @@ class NodePool {
         return true;
     }
 
-    // Effect: keeps about as many nodes as a commit of this size takes, within bounds.
-    void fit(NodeCount used) noexcept {
-        const bool little = used.leaves <= min_kept && used.inners <= min_kept;
-        if (!little || !keeps_least_) [[unlikely]]
-            keep(used);
+    // Effect: keeps about as many nodes as a commit of this size takes, within bounds, and `least`
+    // of each kind anyway.
+    void fit(NodeCount used, std::size_t least = min_kept) noexcept {
+        const std::size_t most = std::max(used.leaves, used.inners);
+        if (most > least || leaves().kept != least || inners().kept != least) [[unlikely]]
+            keep(used, least);
         if (leaves().count.read() > leaves().kept || inners().count.read() > inners().kept)
             [[unlikely]]
             trim({leaves().kept, inners().kept});
@@ -326,9 +331,6 @@ class NodePool {
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_of<Shard>(stock()); }
 
   private:
-    static constexpr std::size_t min_kept = 32;
-    static constexpr std::size_t max_kept = 2048;
-
     struct Stock {
         Node* head = nullptr;
         Counter count;
@@ -342,10 +344,9 @@ class NodePool {
         return stocks_[node->level == 0 ? 0 : 1];
     }
 
-    COWINDEX_COLD void keep(NodeCount used) noexcept {
-        leaves().kept = std::clamp(used.leaves, min_kept, max_kept);
-        inners().kept = std::clamp(used.inners, min_kept, max_kept);
-        keeps_least_ = leaves().kept == min_kept && inners().kept == min_kept;
+    COWINDEX_COLD void keep(NodeCount used, std::size_t least) noexcept {
+        leaves().kept = std::clamp(used.leaves, least, max_kept);
+        inners().kept = std::clamp(used.inners, least, max_kept);
     }
 
     COWINDEX_COLD void allocate(NodeCount need) {
@@ -377,7 +378,6 @@ class NodePool {
     }
 
     Allocator allocator_;
-    bool keeps_least_ = true;
     // Leaves that are made together share pages, and so cost random reads less (initial_tree.hpp):
     // a writer that often runs out of them, as one that adds many shards does, gets some at a time.
     std::size_t leaves_at_once_ = 1;

@@ -32,8 +32,11 @@ void Core<Shard, Policy>::look_for_pins(Guard<Lock>& guard) {
         const auto cost = std::chrono::steady_clock::now() - start;
         guard.relock();
         if (!ordered) return; // nothing may be freed
-        barrier_versions_ = std::clamp(static_cast<std::size_t>(cost / barrier_share),
+        // Not from one to the other end at once: a barrier is dear now and then, since a thread was
+        // interrupted.
+        const auto wanted = std::clamp(static_cast<std::size_t>(cost / barrier_share),
                                        Policy::barrier_min_versions, Policy::barrier_max_versions);
+        barrier_versions_ = std::clamp(wanted, barrier_versions_ / 2, barrier_versions_ * 2);
     }
     sort_superseded(horizon);
 }
