@@ -217,35 +217,26 @@ inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& 
     record.version = version;
     record.tree = batch.builder.tree();
 
-    struct Retire {
-        void operator()(Node* node) noexcept {
-            bytes.nodes += node->bytes();
-            if (pool.give_if_room(node)) return;
-            surplus_bytes += node->bytes();
-            push(node);
-        }
-        void operator()(ShardBox<Shard>* box) noexcept {
-            bytes.shards += box->bytes();
-            push(box);
-        }
-        void push(Object* object) noexcept { object->next = std::exchange(trash, object); }
-
-        typename Batch::Pool& pool;
-        Object* trash = nullptr; // shards, and nodes beyond what the pool keeps
-        typename Chain::LiveBytes bytes{};
-        std::size_t surplus_bytes = 0;
-    } retired{batch.pool};
-    const auto born = stamp(batch, batch.builder, version, retired);
-    chain_.replace(retired.bytes, born);
+    Object* trash = nullptr; // what is not kept at once
+    std::size_t unlinked = 0;
+    typename Chain::LiveBytes lost;
+    const auto retire = [&](auto* object) {
+        const std::size_t bytes = object->bytes();
+        lost.add(object);
+        if (batch.keep(object)) return;
+        object->next = std::exchange(trash, object);
+        unlinked += bytes;
+    };
+    const auto born = stamp(batch, batch.builder, version, retire);
+    chain_.replace(lost, born);
     Policy::sync_point(SyncPoint::commit_published);
 
-    const std::size_t unlinked = retired.bytes.shards + retired.surplus_bytes;
-    count_commit(batch, retired.bytes.shards + retired.bytes.nodes, unlinked);
+    count_commit(batch, lost.shards + lost.nodes, unlinked);
     unlock_and_announce(guard);
 
     batch.forget_changes();
-    free_objects(retired.trash, &batch);
-    batch.pool.fit(nodes);
+    if (trash != nullptr) free_objects(trash, &batch);
+    batch.fit_stocks(nodes);
     return version;
 }
 
@@ -275,7 +266,7 @@ template <class Shard, class Policy>
 void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes,
                                         Drain drain, Trash& trash) noexcept {
     bool look = false;
-    std::size_t least = Batch::Pool::min_kept;
+    std::size_t least = least_kept;
     if (!freeing_shards && !chain_.idle()) {
         if (registry_.anyone()) {
             look = barrier_due();
@@ -293,7 +284,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
 
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);
-    batch.pool.fit(nodes, least);
+    batch.fit_stocks(nodes, least);
     if (look) {
         guard.relock();
         look_for_pins(guard);

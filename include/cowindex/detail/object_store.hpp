@@ -116,6 +116,9 @@ void destroy_node(const Allocator& allocator, Node* node) noexcept {
         destroy_object(allocator, static_cast<Inner*>(node));
 }
 
+// So many objects of each kind a writer's stocks keep at least, where there are so many.
+inline constexpr std::size_t least_kept = 32;
+
 // A writer's stock of memory for shards: a commit frees what the next one needs. Used by one thread
 // at a time. Without it two writers free each other's shards, which general allocators handle badly
 // (measured: 2 to 3 times slower).
@@ -125,10 +128,7 @@ class BoxPool {
     explicit BoxPool(const Allocator& allocator) : allocator_(allocator) {}
     BoxPool(const BoxPool&) = delete;
     BoxPool& operator=(const BoxPool&) = delete;
-    ~BoxPool() {
-        while (head_ != nullptr)
-            deallocate_one(allocator_, reinterpret_cast<Box*>(std::exchange(head_, head_->next)));
-    }
+    ~BoxPool() { fit(0); }
 
     // Memory for one box. Throws what the allocator throws.
     [[nodiscard]] Box* take() {
@@ -140,13 +140,21 @@ class BoxPool {
 
     // Precondition: no box lives there any more. It is freed where enough is in stock.
     void give(Box* memory) noexcept {
+        if (!give_if_room(memory)) deallocate_one(allocator_, memory);
+    }
+    [[nodiscard]] bool give_if_room(Box* memory) noexcept {
         const std::size_t count = count_.read();
-        if (count >= max_count) {
-            deallocate_one(allocator_, memory);
-        } else {
-            head_ = ::new (static_cast<void*>(memory)) Free{head_};
-            count_.set(count + 1);
-        }
+        if (count >= kept_) return false;
+        head_ = ::new (static_cast<void*>(memory)) Free{head_};
+        count_.set(count + 1);
+        return true;
+    }
+
+    // Effect: keeps so many, within bounds.
+    void fit(std::size_t wanted) noexcept {
+        kept_ = std::min(wanted, max_count);
+        if (count_.read() > kept_) [[unlikely]]
+            trim();
     }
 
     // Any thread.
@@ -161,13 +169,17 @@ class BoxPool {
     static constexpr std::size_t max_count = 0; // let it see each shard's memory freed
 #else
     static constexpr std::size_t max_bytes = std::size_t{128} << 10;
-    static constexpr std::size_t max_count =
-        std::clamp<std::size_t>(max_bytes / sizeof(Box), 1, 256);
+    static constexpr std::size_t max_count = std::max<std::size_t>(max_bytes / sizeof(Box), 1);
 #endif
+
+    COWINDEX_COLD void trim() noexcept {
+        while (count_.read() > kept_) deallocate_one(allocator_, take());
+    }
 
     Allocator allocator_;
     Free* head_ = nullptr;
     Counter count_;
+    std::size_t kept_ = std::min(least_kept, max_count);
 };
 
 // Whether retired shards are assigned to instead of making new ones.
@@ -267,10 +279,6 @@ template <class Shard>
 template <class Shard, class Allocator>
 class NodePool {
   public:
-    // The bounds of what is kept, of each kind.
-    static constexpr std::size_t min_kept = 32;
-    static constexpr std::size_t max_kept = 2048;
-
     explicit NodePool(const Allocator& allocator) : allocator_(allocator) {}
     NodePool(const NodePool&) = delete;
     NodePool& operator=(const NodePool&) = delete;
@@ -312,13 +320,11 @@ class NodePool {
 
     // Effect: keeps about as many nodes as a commit of this size takes, within bounds, and `least`
     // of each kind anyway.
-    void fit(NodeCount used, std::size_t least = min_kept) noexcept {
-        const std::size_t most = std::max(used.leaves, used.inners);
-        if (most > least || leaves().kept != least || inners().kept != least) [[unlikely]]
+    void fit(NodeCount used, std::size_t least) noexcept {
+        const bool fits = used.leaves <= least && used.inners <= least && leaves().fits(least) &&
+                          inners().fits(least);
+        if (!fits) [[unlikely]]
             keep(used, least);
-        if (leaves().count.read() > leaves().kept || inners().count.read() > inners().kept)
-            [[unlikely]]
-            trim({leaves().kept, inners().kept});
     }
 
     // Frees what exceeds `keep`.
@@ -331,10 +337,16 @@ class NodePool {
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_of<Shard>(stock()); }
 
   private:
+    static constexpr std::size_t max_kept = 2048;
+
     struct Stock {
         Node* head = nullptr;
         Counter count;
-        std::size_t kept = min_kept;
+        std::size_t kept = least_kept;
+
+        [[nodiscard]] bool fits(std::size_t least) const noexcept {
+            return kept == least && count.read() <= least;
+        }
     };
     [[nodiscard]] Stock& leaves() noexcept { return stocks_[0]; }
     [[nodiscard]] Stock& inners() noexcept { return stocks_[1]; }
@@ -347,6 +359,7 @@ class NodePool {
     COWINDEX_COLD void keep(NodeCount used, std::size_t least) noexcept {
         leaves().kept = std::clamp(used.leaves, least, max_kept);
         inners().kept = std::clamp(used.inners, least, max_kept);
+        trim({leaves().kept, inners().kept});
     }
 
     COWINDEX_COLD void allocate(NodeCount need) {
@@ -357,7 +370,7 @@ class NodePool {
         });
         if (before.leaves < need.leaves) {
             const std::size_t wanted = std::max(need.leaves, leaves_at_once_);
-            leaves_at_once_ = std::min(2 * leaves_at_once_, min_kept);
+            leaves_at_once_ = std::min(2 * leaves_at_once_, least_kept);
             while (leaves().count.read() < wanted)
                 push(leaves(), make_object<Leaf<Shard>>(allocator_));
         }

@@ -65,6 +65,9 @@ class VersionChain {
 
     // What the latest version holds. Shards with their boxes, and tree nodes.
     struct LiveBytes {
+        void add(const Node* node) noexcept { nodes += node->bytes(); }
+        void add(const ShardBox<Shard>* box) noexcept { shards += box->bytes(); }
+
         std::size_t shards = 0;
         std::size_t nodes = 0;
     };

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include <cowindex/cow_metrics.hpp>
@@ -163,7 +164,7 @@ class WriteBatch {
         Builder built(onto, pool);
         changes.replay(built);
         builder.adopt(built);
-        pool.fit(builder.own_count());
+        fit_stocks(builder.own_count());
         vain_growth_ = false;
     }
 
@@ -204,7 +205,7 @@ class WriteBatch {
             if (change.after != nullptr) dropped.push(change.after);
         forget_edits({});
         uncommitted.set(0);
-        pool.fit({});
+        fit_stocks({});
     }
 
     // The bytes that the commit will replace where the base is still the latest version: of what
@@ -226,6 +227,26 @@ class WriteBatch {
     }
     [[nodiscard]] std::size_t pooled_bytes() const noexcept {
         return pool.bytes() + boxes.bytes() + spares.bytes();
+    }
+
+    // ---- stocks ----------------------------------------------------------------------------
+
+    // Effect: the stocks keep about what a commit of this size takes, and `least` objects anyway.
+    void fit_stocks(NodeCount used, std::size_t least = least_kept) noexcept {
+        pool.fit(used, least);
+        boxes.fit(least);
+    }
+
+    // Keeps what nobody can reach any more for the next edits if that runs no code of the user's.
+    // For use under the lock.
+    [[nodiscard]] bool keep(Node* node) noexcept { return pool.give_if_room(node); }
+    [[nodiscard]] bool keep(Box* box) noexcept {
+        if constexpr (recycles<Shard, Policy>)
+            return spares.give_if_room(box);
+        else if constexpr (std::is_trivially_destructible_v<Shard>)
+            return boxes.give_if_room(box);
+        else
+            return false;
     }
 
     // ---- garbage -----------------------------------------------------------------------------
