@@ -57,9 +57,9 @@ class ChangeList {
 
     // Makes room for one change: all that can throw.
     void reserve_one() {
-        if (list_.size() == list_.capacity())
-            list_.reserve(std::max<std::size_t>(8, list_.size() * 2));
+        if (!has_room()) list_.reserve(std::max<std::size_t>(8, list_.size() * 2));
     }
+    [[nodiscard]] bool has_room() const noexcept { return list_.size() < list_.capacity(); }
 
     // Precondition: reserve_one().
     void add(const Entry& change) noexcept {

@@ -303,15 +303,22 @@ class WriteBatch {
     template <class From, class Make>
     [[nodiscard]] Box* make_in(From& from, Box* place, Make&& make, NodeCount nodes) {
         const NodeCount stock = pool.stock();
+        if (!changes.has_room() || !pool.holds(nodes)) [[unlikely]]
+            make_room(from, place, nodes);
         Rollback rollback([&]() noexcept {
             pool.trim(stock);
             from.give(place);
         });
-        changes.reserve_one();
-        pool.reserve(nodes);
         Box* box = make(place);
         rollback.done();
         return box;
+    }
+    template <class From>
+    COWINDEX_COLD void make_room(From& from, Box* place, NodeCount nodes) {
+        Rollback rollback([&]() noexcept { from.give(place); });
+        changes.reserve_one();
+        pool.reserve(nodes);
+        rollback.done();
     }
 
     [[nodiscard]] Box* present(ShardId id, typename Builder::Path& path) const {
