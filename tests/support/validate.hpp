@@ -198,7 +198,6 @@ class TreeWalk {
         check_birth(node.birth, parent_birth, parent_own);
         const bool own = node.birth == cowindex::detail::unborn;
         found_.node_bytes += node.bytes();
-        if (!own && node.origin != nullptr) fail("a published node remembers its origin");
         if (level == 0)
             visit_children(static_cast<const Leaf&>(node), level, first, own);
         else

@@ -152,9 +152,9 @@ class BoxPool {
 
     // Effect: keeps so many, within bounds.
     void fit(std::size_t wanted) noexcept {
-        kept_ = std::min(wanted, max_count);
-        if (count_.read() > kept_) [[unlikely]]
-            trim();
+        const std::size_t kept = std::min(wanted, max_count);
+        if (kept != kept_ || count_.read() > kept) [[unlikely]]
+            trim(kept);
     }
 
     // Any thread.
@@ -172,8 +172,9 @@ class BoxPool {
     static constexpr std::size_t max_count = std::max<std::size_t>(max_bytes / sizeof(Box), 1);
 #endif
 
-    COWINDEX_COLD void trim() noexcept {
-        while (count_.read() > kept_) deallocate_one(allocator_, take());
+    COWINDEX_COLD void trim(std::size_t kept) noexcept {
+        kept_ = kept;
+        while (count_.read() > kept) deallocate_one(allocator_, take());
     }
 
     Allocator allocator_;

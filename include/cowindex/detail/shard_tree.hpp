@@ -39,6 +39,9 @@ COWINDEX_HINT inline void prefetch([[maybe_unused]] const void* begin,
 
 // What shards and tree nodes have in common: all that decides about their lifetimes.
 struct Object {
+    explicit Object(std::uint64_t its_bytes_and_kind) noexcept
+        : bytes_and_kind(its_bytes_and_kind) {}
+
     Version birth = unborn;
     union {
         Object* next = nullptr; // on a dead list, in a pool, or among a writer's own nodes
@@ -56,24 +59,20 @@ struct Object {
     [[nodiscard]] bool is_node() const noexcept { return (bytes_and_kind & node_kind) != 0; }
 
     static constexpr std::uint64_t node_kind = std::uint64_t{1} << 63;
-    std::uint64_t bytes_and_kind = 0;
+    std::uint64_t bytes_and_kind;
 };
 
 template <class Shard>
 struct ShardBox : Object {
     template <class Make>
-    explicit ShardBox(Make&& make) : shard(std::forward<Make>(make)()) {
-        set_bytes(sizeof(ShardBox));
-    }
+    explicit ShardBox(Make&& make) : Object(sizeof(ShardBox)), shard(std::forward<Make>(make)()) {}
 
     Shard shard;
 };
 
 struct Node : Object {
     Node(unsigned its_level, std::size_t size) noexcept
-        : level(static_cast<std::uint16_t>(its_level)) {
-        bytes_and_kind = node_kind | size;
-    }
+        : Object(node_kind | size), level(static_cast<std::uint16_t>(its_level)) {}
 
     Node* origin = nullptr; // while unborn: the published node that this one was copied from
     std::uint16_t level;

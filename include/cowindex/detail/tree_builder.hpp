@@ -142,7 +142,7 @@ class TreeBuilder {
         std::size_t bytes = own_bytes();
         for (Node* node = own_nodes_; node != nullptr;) {
             Node* next = static_cast<Node*>(node->next);
-            if (node->origin != nullptr) retire(std::exchange(node->origin, nullptr));
+            if (node->origin != nullptr) retire(node->origin);
             node->birth = birth;
             if (node->used == 0) { // emptied by removals, not in the tree
                 bytes -= node->bytes();

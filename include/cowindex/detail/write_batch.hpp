@@ -50,7 +50,8 @@ class WriteBatch {
         Box* box = present(id, path);
         if (box->birth == unborn) return box->shard;
         Box* copy = make_copy(builder.need(path), *box);
-        copy->set_bytes(box->bytes()); // until the commit measures it
+        if (!has_fixed_size<Shard, Policy>())
+            copy->set_bytes(box->bytes()); // until the commit measures it
         change_present(id, path, box, copy);
         return copy->shard;
     }
