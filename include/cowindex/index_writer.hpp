@@ -213,12 +213,11 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         Core& core = *core_;
         Batch& edits = batch();
         const Busy busy(core, edits);
-        std::vector<ShardId> conflicts;
         Version version = 0;
-        switch (publish(core, edits, update_, version, conflicts)) {
+        switch (publish(core, edits, update_, version)) {
         case CommitStatus::committed:
         case CommitStatus::unchanged: break;
-        case CommitStatus::conflict: detail::throw_conflict(std::move(conflicts));
+        case CommitStatus::conflict: detail::throw_conflict(std::exchange(edits.conflicts, {}));
         case CommitStatus::over_budget: core.throw_over_budget(edits);
         }
         return version;
@@ -262,9 +261,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// Effect: moves the writer with its edits to the latest version. *Exceptions* `ConflictError`
     /// as `commit`; the writer then stays where it is: `revert` the shards named and try again.
     void rebase() {
-        std::vector<ShardId> conflicts;
-        if (!core_of(batch()).rebase(*batch_, conflicts))
-            detail::throw_conflict(std::move(conflicts));
+        if (!core_of(batch()).rebase(*batch_))
+            detail::throw_conflict(std::exchange(batch_->conflicts, {}));
     }
 
     /// Effect: drops the edits and moves to the latest version.
@@ -289,9 +287,9 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
 
     // Uses no writer: what a commit calls may end or move it. Precondition: the caller is `Busy`.
     [[nodiscard]] static CommitStatus publish(Core& core, Batch& edits, Update* update,
-                                              Version& version, std::vector<ShardId>& conflicts) {
+                                              Version& version) {
         const detail::Ticket* ticket = update == nullptr ? nullptr : &update->ticket;
-        switch (core.commit(edits, ticket, version, conflicts)) {
+        switch (core.commit(edits, ticket, version)) {
         case detail::CommitOutcome::committed: return CommitStatus::committed;
         case detail::CommitOutcome::unchanged: return CommitStatus::unchanged;
         case detail::CommitOutcome::conflict: return CommitStatus::conflict;
@@ -301,10 +299,9 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         detail::throw_version_limit();
     }
     [[nodiscard]] static CommitResult try_commit(Core& core, Batch& edits, Update* update) {
-        std::vector<ShardId> conflicts;
         Version version = 0;
-        const CommitStatus status = publish(core, edits, update, version, conflicts);
-        return {status, version, std::move(conflicts)};
+        const CommitStatus status = publish(core, edits, update, version);
+        return {status, version, std::exchange(edits.conflicts, {})};
     }
 
     // As try_commit(), for edits that can be made again: returns over_budget a few times at most,

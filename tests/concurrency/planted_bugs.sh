@@ -143,6 +143,22 @@ plant lock_kept 'many_changes'
 edit detail/commit.hpp 'look_for_pins(guard);' 'look_for_pins(guard); return;'
 demand_found
 
+plant in_place_under_readers 'reader_churn pin_and_reclaim'
+edit detail/core.hpp 'return !registry_.anyone() &&' 'return'
+demand_found
+
+plant in_place_under_snapshots 'weak_pointers'
+edit detail/core.hpp '&& !publication_.is_owned() &&' '&&'
+demand_found
+
+plant in_place_under_writers 'same_shard'
+edit detail/core.hpp 'chain_.latest()->writers == 1 &&' ''
+demand_found
+
+plant in_place_above_older_versions 'old_base'
+edit detail/core.hpp 'chain_.idle() && !freeing_shards;' '!freeing_shards;'
+demand_found
+
 plant horizon_too_far 'pin_and_reclaim'
 edit detail/reclaim.hpp 'registry_.scan(publication_, chain_.latest());' ''
 edit detail/reclaim.hpp 'Policy::sync_point(SyncPoint::reclaim_barrier);' 'registry_.scan(publication_, chain_.latest());'

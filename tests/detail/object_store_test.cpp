@@ -151,13 +151,23 @@ TEST_CASE("a pool keeps of each kind what a commit of the size it was fitted to 
     };
     const auto leaves = [&] { return cowindex::detail::make_object<Leaf<int>>(allocator); };
     const auto inners = [&] { return cowindex::detail::make_object<Inner>(allocator); };
-    pool.fit({50, 1});
+    pool.fit({50, 1}, 32);
     REQUIRE(kept(leaves) == 50);
     REQUIRE(kept(inners) == 32);
-    pool.fit({1, 50});
+    pool.fit({1, 50}, 32);
     REQUIRE(pool.stock().leaves == 32);
     REQUIRE(kept(leaves) == 0);
     REQUIRE(kept(inners) == 18);
+    pool.fit({1, 1}, 60); // as many of each kind anyway
+    REQUIRE(kept(leaves) == 28);
+    REQUIRE(kept(inners) == 10);
+    pool.fit({1, 1}, 60);
+    REQUIRE(pool.stock().leaves == 60);
+    pool.fit({1, 1}, 32);
+    REQUIRE(pool.stock().leaves == 32);
+    REQUIRE(pool.stock().inners == 32);
+    pool.fit({1, 1}, 100'000); // within bounds
+    REQUIRE(kept(leaves) == 2048 - 32);
 }
 
 TEST_CASE("reserving that fails leaves the pool as it was") {
@@ -206,18 +216,18 @@ TEST_CASE("a pool keeps about as much as the last commit took, within bounds") {
     test::AllocationAccount account;
     Pool pool{Allocator(account)};
     pool.reserve({5000, 5000});
-    pool.fit({100, 1});
+    pool.fit({100, 1}, 32);
     REQUIRE(pool.holds({100, 1}));
     REQUIRE_FALSE(pool.holds({101, 0}));
-    pool.fit({1, 50});
+    pool.fit({1, 50}, 32);
     pool.reserve({0, 5000});
-    pool.fit({1, 50});
+    pool.fit({1, 50}, 32);
     REQUIRE(pool.holds({1, 50}));
     REQUIRE_FALSE(pool.holds({0, 51}));
     pool.reserve({5000, 0});
-    pool.fit({1000000, 0});
+    pool.fit({1000000, 0}, 32);
     REQUIRE_FALSE(pool.holds({4999, 0}));
-    pool.fit({0, 0});
+    pool.fit({0, 0}, 32);
     REQUIRE(pool.bytes() > 0);
     // Full: a node that is offered is refused.
     Node* node = make_object<Leaf<int>>(Allocator(account));

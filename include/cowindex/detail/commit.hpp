@@ -23,8 +23,7 @@
 namespace cowindex::detail {
 
 template <class Shard, class Policy>
-CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Version& version,
-                                          std::vector<ShardId>& ids) {
+CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Version& version) {
     if (!batch.has_changes()) {
         version = latest()->version;
         return CommitOutcome::unchanged;
@@ -54,7 +53,7 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
             give_spare(batch);
         batch.drop_vain_growth();
         version = batch.base->version;
-        outcome = commit_section(batch, version, ids, limited);
+        outcome = commit_section(batch, version, limited);
     } while (limited && tries_again(batch, outcome, tries));
     if (timed) metrics_.record_commit_time(std::chrono::steady_clock::now() - start);
     return outcome;
@@ -71,13 +70,13 @@ COWINDEX_COLD void Core<Shard, Policy>::give_spare(Batch& batch) {
 
 template <class Shard, class Policy>
 inline CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& version,
-                                                         std::vector<ShardId>& ids, bool limited) {
+                                                         bool limited) {
     Policy::sync_point(SyncPoint::commit_prepared);
     Guard guard(lock_);
     if (chain_.latest()->version >= last_version) [[unlikely]]
         return CommitOutcome::exhausted;
     if (chain_.latest() != batch.base) [[unlikely]]
-        return commit_elsewhere(batch, version, ids, guard);
+        return commit_elsewhere(batch, version, guard);
     if (limited && !fits(batch, batch.builder, 0)) [[unlikely]]
         return CommitOutcome::over_budget;
     version =
@@ -90,7 +89,6 @@ inline CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& 
 // Precondition: the lock is held. It is let go of.
 template <class Shard, class Policy>
 COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, Version& version,
-                                                                  std::vector<ShardId>& ids,
                                                                   Guard<Lock>& guard) {
     struct Ahead {
         Ahead(Core& core, Batch& batch) : onto(core), built(onto.record->tree, batch.pool) {}
@@ -99,7 +97,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, 
     };
     const auto refused = [&](const Record& latest) {
         metrics_.record_conflict();
-        ids = conflicts(batch, latest);
+        batch.conflicts = conflicts(batch, latest);
         return CommitOutcome::conflict;
     };
 
@@ -304,11 +302,11 @@ std::vector<ShardId> Core<Shard, Policy>::conflicts(const Batch& batch,
 }
 
 template <class Shard, class Policy>
-bool Core<Shard, Policy>::rebase(Batch& batch, std::vector<ShardId>& ids) {
+bool Core<Shard, Policy>::rebase(Batch& batch) {
     const Hold latest(*this);
     if (latest.record == batch.base) return true;
     if (!batch.changes.agrees_with(latest.record->tree)) {
-        ids = conflicts(batch, *latest.record);
+        batch.conflicts = conflicts(batch, *latest.record);
         return false;
     }
     batch.rebuild(latest.record->tree);

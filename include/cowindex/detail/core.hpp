@@ -164,12 +164,11 @@ class Core {
     void close_batch(Batch* batch, ActiveUpdate* update = nullptr) noexcept;
 
     // Effect: publishes the batch's changes. On anything but `committed` the batch is as before.
-    // `version` is the batch's or, where nothing was to be published, the latest; `ids` are those
-    // in conflict, ascending. Precondition: the caller is `Busy` with the batch.
-    [[nodiscard]] CommitOutcome commit(Batch& batch, const Ticket* mine, Version& version,
-                                       std::vector<ShardId>& ids);
-    // Effect: moves the batch to the latest version with its edits. False: `ids` are in conflict.
-    [[nodiscard]] bool rebase(Batch& batch, std::vector<ShardId>& ids);
+    // `version` is the batch's or, where nothing was to be published, the latest; in conflict,
+    // `batch.conflicts` are the ids, ascending. Precondition: the caller is `Busy` with the batch.
+    [[nodiscard]] CommitOutcome commit(Batch& batch, const Ticket* mine, Version& version);
+    // Effect: moves the batch to the latest version with its edits. False: it is in conflict.
+    [[nodiscard]] bool rebase(Batch& batch);
     // Effect: drops the edits and moves the batch to the latest version.
     enum Counting : bool { uncounted, counted };
     void discard(Batch& batch, Counting counting) noexcept;
@@ -301,10 +300,9 @@ class Core {
 
     // commit.hpp
     void give_spare(Batch& batch);
-    [[nodiscard]] CommitOutcome commit_section(Batch& batch, Version& version,
-                                               std::vector<ShardId>& ids, bool limited);
+    [[nodiscard]] CommitOutcome commit_section(Batch& batch, Version& version, bool limited);
     [[nodiscard]] CommitOutcome commit_elsewhere(Batch& batch, Version& version,
-                                                 std::vector<ShardId>& ids, Guard<Lock>& guard);
+                                                 Guard<Lock>& guard);
     [[nodiscard]] CommitOutcome publish_if_fits(Batch& batch, typename Batch::Builder& built,
                                                 std::size_t holds, Version& version,
                                                 Guard<Lock>& guard);

@@ -322,6 +322,7 @@ class NodePool {
     // Effect: keeps about as many nodes as a commit of this size takes, within bounds, and `least`
     // of each kind anyway.
     void fit(NodeCount used, std::size_t least) noexcept {
+        least = std::min(least, max_kept);
         const bool fits = used.leaves <= least && used.inners <= least && leaves().fits(least) &&
                           inners().fits(least);
         if (!fits) [[unlikely]]

@@ -13,6 +13,7 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <cowindex/cow_metrics.hpp>
 #include <cowindex/detail/change_list.hpp>
@@ -230,7 +231,7 @@ class WriteBatch {
         return pool.bytes() + boxes.bytes() + spares.bytes();
     }
 
-    // ---- stocks ----------------------------------------------------------------------------
+    // ---- garbage -----------------------------------------------------------------------------
 
     // Effect: the stocks keep about what a commit of this size takes, and `least` objects anyway.
     void fit_stocks(NodeCount used, std::size_t least = least_kept) noexcept {
@@ -238,19 +239,12 @@ class WriteBatch {
         boxes.fit(least);
     }
 
-    // Keeps what nobody can reach any more for the next edits if that runs no code of the user's.
-    // For use under the lock.
+    // Keeps what nobody can reach any more if that runs no code of the user's: under the lock.
     [[nodiscard]] bool keep(Node* node) noexcept { return pool.give_if_room(node); }
     [[nodiscard]] bool keep(Box* box) noexcept {
-        if constexpr (recycles<Shard, Policy>)
-            return spares.give_if_room(box);
-        else if constexpr (std::is_trivially_destructible_v<Shard>)
-            return boxes.give_if_room(box);
-        else
-            return false;
+        if constexpr (recycles<Shard, Policy>) return spares.give_if_room(box);
+        return std::is_trivially_destructible_v<Shard> && boxes.give_if_room(box);
     }
-
-    // ---- garbage -----------------------------------------------------------------------------
 
     // Frees what a commit has unlinked, or keeps it for the next edits; moves its bytes from
     // `unlinked` to where they are then. Runs destructors, which may look, and edit.
@@ -398,11 +392,12 @@ class WriteBatch {
     Builder builder{{}, pool};
     ChangeList<Shard> changes;
     SampleTimer commit_timer;
-    std::size_t refused_bytes = 0; // what the index would hold after the commit that was refused
-    bool counts_on_room = false;   // the commit fits only if what it sets free is freed at once
-    bool held_up = false;          // it did not fit while other writers were open, which may let go
-    bool busy = false;             // in an operation that runs user code and is not over with that
-    bool closing = false;          // to be closed when it is over
+    std::vector<ShardId> conflicts; // of a refusal, for the writer to take
+    std::size_t refused_bytes = 0;  // what the index would hold after the commit that was refused
+    bool counts_on_room = false;    // the commit fits only if what it sets free is freed at once
+    bool held_up = false; // it did not fit while other writers were open, which may let go
+    bool busy = false;    // in an operation that runs user code and is not over with that
+    bool closing = false; // to be closed when it is over
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the writer ends; until then metrics() adds them up.

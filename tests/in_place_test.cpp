@@ -1,0 +1,337 @@
+// Where nobody can tell one version from the next, a commit turns the latest version into the new
+// one in its record. Who might look is given a version of its own.
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <cowindex/cowindex.hpp>
+
+#include "support/catch.hpp"
+#include "support/counting_allocator.hpp"
+#include "support/validate.hpp"
+
+using cowindex::ShardId;
+using cowindex::SyncPoint;
+using test::TestAccess;
+
+namespace {
+
+// Runs a function once when the protocol reaches a chosen place.
+struct HookPolicy : cowindex::DefaultPolicy<int> {
+    using Allocator = test::CountingAllocator<std::byte>;
+    static inline SyncPoint where = SyncPoint::unpin;
+    static inline std::function<void()> what;
+    static void sync_point(SyncPoint point) noexcept {
+        if (what && point == where) std::exchange(what, nullptr)();
+    }
+    static void before_the_lock(std::function<void()> then) {
+        where = SyncPoint::commit_prepared;
+        what = std::move(then);
+    }
+};
+using Index = cowindex::CowIndex<int, HookPolicy>;
+using Writer = Index::Writer;
+
+template <class AnyIndex>
+const void* latest_record(const AnyIndex& index) {
+    return TestAccess::chain(TestAccess::core(index)).latest();
+}
+
+// Commits one change and says whether the latest version turned into the new one.
+bool commits_in_place(const Index& index, Writer& writer, ShardId id = 0) {
+    const void* before = latest_record(index);
+    writer.edit(id) += 1;
+    writer.commit();
+    return latest_record(index) == before;
+}
+
+} // namespace
+
+TEST_CASE("without anybody who might look, versions follow each other in one record") {
+    Index index(1000);
+    auto writer = index.writer();
+    for (int i = 1; i <= 100; ++i) {
+        const auto id = static_cast<ShardId>(i * 7);
+        REQUIRE(commits_in_place(index, writer, id));
+        REQUIRE(writer.base_version() == static_cast<cowindex::Version>(i));
+        REQUIRE(writer[id] == 1);
+        REQUIRE(test::validate(index) == "");
+    }
+    REQUIRE(index.snapshot().version() == 100);
+    REQUIRE(index.snapshot()[700] == 1);
+    REQUIRE(index.snapshot()[701] == 0);
+}
+
+TEST_CASE("every change can be made in place") {
+    Index index(100);
+    auto writer = index.writer();
+    const void* const record = latest_record(index);
+    writer.insert(100'000, 5); // the tree grows
+    writer.commit();
+    const ShardId appended = writer.append(6);
+    writer.commit();
+    writer.erase(3);
+    writer.replace(4, 7);
+    writer.commit();
+    for (ShardId id = 64; id < 100; ++id) writer.erase(id); // a leaf goes
+    writer.commit();
+    REQUIRE(latest_record(index) == record);
+    REQUIRE(test::validate(index) == "");
+    const auto snapshot = index.snapshot();
+    REQUIRE(snapshot.version() == 4);
+    REQUIRE(snapshot.size() == 65);
+    REQUIRE(snapshot[100'000] == 5);
+    REQUIRE(snapshot[appended] == 6);
+    REQUIRE(snapshot[4] == 7);
+    REQUIRE_FALSE(snapshot.contains(3));
+    REQUIRE_FALSE(snapshot.contains(64));
+}
+
+TEST_CASE("update() commits in place, too") {
+    Index index(100);
+    index.edit(1, [](int& value) { value = 1; });
+    const void* const record = latest_record(index);
+    for (int i = 2; i < 10; ++i) index.edit(1, [&](int& value) { value = i; });
+    REQUIRE(latest_record(index) == record);
+    REQUIRE(index.snapshot()[1] == 9);
+}
+
+TEST_CASE("whoever might look is given a version of its own") {
+    Index index(100);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer));
+
+    SECTION("a reader that has nothing pinned") {
+        auto reader = index.reader();
+        REQUIRE_FALSE(commits_in_place(index, writer));
+    }
+    SECTION("a reader that has a version pinned") {
+        auto reader = index.reader();
+        const auto view = reader.pin();
+        REQUIRE_FALSE(commits_in_place(index, writer));
+        REQUIRE(view.version() == 1);
+        REQUIRE(view[0] == 1);
+    }
+    SECTION("a thread in read()") {
+        index.read([&](const auto& view) {
+            REQUIRE_FALSE(commits_in_place(index, writer));
+            REQUIRE(view.version() == 1);
+            REQUIRE(view[0] == 1);
+        });
+    }
+    SECTION("a snapshot") {
+        const auto snapshot = index.snapshot();
+        REQUIRE_FALSE(commits_in_place(index, writer));
+        REQUIRE_FALSE(commits_in_place(index, writer)); // it holds an older one by now
+        REQUIRE(snapshot.version() == 1);
+        REQUIRE(snapshot[0] == 1);
+    }
+    SECTION("somebody who could take the snapshot that another has let go of") {
+        static_cast<void>(index.snapshot());
+        REQUIRE_FALSE(commits_in_place(index, writer));
+    }
+    SECTION("another writer, on the same version and on an older one") {
+        auto other = index.writer();
+        REQUIRE_FALSE(commits_in_place(index, writer));
+        REQUIRE(other.base_version() == 1);
+        REQUIRE(other[0] == 1);
+        REQUIRE_FALSE(commits_in_place(index, writer));
+        REQUIRE(other[0] == 1);
+        other.edit(0) = 9;
+        REQUIRE_THROWS_AS(other.commit(), cowindex::ConflictError);
+    }
+    REQUIRE(test::validate(index) == "");
+    REQUIRE(index.snapshot()[0] >= 2);
+}
+
+TEST_CASE("when all who might have looked are gone, commits are made in place again") {
+    Index index(100);
+    auto writer = index.writer();
+    {
+        auto reader = index.reader();
+        const auto view = reader.pin();
+        const auto snapshot = index.snapshot();
+        auto other = index.writer();
+        for (int i = 0; i < 10; ++i) REQUIRE_FALSE(commits_in_place(index, writer));
+    }
+    int commits = 0;
+    while (!commits_in_place(index, writer)) REQUIRE(++commits < 100);
+    REQUIRE(commits_in_place(index, writer));
+    REQUIRE(test::validate(index) == "");
+    REQUIRE(index.memory_usage().retained_bytes == 0);
+}
+
+TEST_CASE("who comes while a commit is prepared keeps what it has seen") {
+    Index index(100);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer));
+    std::optional<Index::Reader> reader;
+    std::optional<Index::View> view;
+    std::optional<Index::Snapshot> snapshot;
+    std::optional<Writer> other;
+    SECTION("a reader") {
+        HookPolicy::before_the_lock([&] {
+            reader.emplace(index.reader());
+            view.emplace(reader->pin());
+        });
+        REQUIRE_FALSE(commits_in_place(index, writer));
+        REQUIRE(view->version() == 1);
+        REQUIRE((*view)[0] == 1);
+    }
+    SECTION("a snapshot") {
+        HookPolicy::before_the_lock([&] { snapshot.emplace(index.snapshot()); });
+        REQUIRE_FALSE(commits_in_place(index, writer));
+        REQUIRE(snapshot->version() == 1);
+        REQUIRE((*snapshot)[0] == 1);
+    }
+    SECTION("a writer") {
+        HookPolicy::before_the_lock([&] { other.emplace(index.writer()); });
+        REQUIRE_FALSE(commits_in_place(index, writer));
+        REQUIRE(other->base_version() == 1);
+        REQUIRE((*other)[0] == 1);
+    }
+    SECTION("another commit") {
+        HookPolicy::before_the_lock([&] { index.replace(1, 5); });
+        writer.edit(0) += 1;
+        REQUIRE(writer.commit() == 3);
+        REQUIRE(index.snapshot()[1] == 5);
+    }
+    REQUIRE_FALSE(HookPolicy::what);
+    REQUIRE(index.snapshot()[0] == 2);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("the last version number is reached in place and not passed") {
+    Index::Options options;
+    options.first_version = cowindex::detail::last_version - 1;
+    Index index(3, options);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer));
+    writer.edit(0) = 5;
+    REQUIRE_THROWS_AS(writer.commit(), std::overflow_error);
+    REQUIRE(index.version() == cowindex::detail::last_version);
+}
+
+TEST_CASE("a commit in place is waited for, counted, and accounted for") {
+    using namespace std::chrono_literals;
+    Index index(1000);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer));
+    const auto before = index.metrics();
+    const auto memory = index.memory_usage();
+    for (int i = 0; i < 100; ++i) REQUIRE(commits_in_place(index, writer));
+    const auto after = index.metrics();
+    REQUIRE(after.commits - before.commits == 100);
+    REQUIRE(after.clone_operations - before.clone_operations == 100);
+    REQUIRE(after.reclaimed_bytes > before.reclaimed_bytes);
+    REQUIRE(after.retained_versions == 0);
+    REQUIRE(after.uncommitted_bytes == 0);
+    REQUIRE(index.memory_usage().total_bytes() == memory.total_bytes());
+    REQUIRE(index.memory_usage().live_bytes == memory.live_bytes);
+    REQUIRE(index.memory_usage().reclaimable_bytes == 0);
+    REQUIRE(index.memory_usage().peak_bytes <= memory.peak_bytes);
+
+    std::thread waiting([&] { REQUIRE(index.wait_for_version(index.version() + 3, 60s)); });
+    while (TestAccess::waiters(TestAccess::core(index)) == 0) std::this_thread::yield();
+    for (int i = 0; i < 40; ++i) writer.edit(0) = i, writer.commit();
+    waiting.join();
+}
+
+TEST_CASE("what a large commit in place replaces beyond what is kept is freed") {
+    auto& account = HookPolicy::Allocator::common();
+    Index index(64 * 4096);
+    auto writer = index.writer();
+    for (ShardId id = 0; id < 64 * 4096; id += 64) writer.edit(id) = 1;
+    const void* const record = latest_record(index);
+    writer.commit();
+    REQUIRE(latest_record(index) == record);
+    const auto memory = index.memory_usage();
+    REQUIRE(memory.reclaimable_bytes == 0);
+    REQUIRE(memory.pooled_bytes <= 2100 * sizeof(cowindex::detail::Leaf<int>) +
+                                       200 * sizeof(cowindex::detail::Inner) + 200'000);
+    REQUIRE(memory.total_bytes() == memory.live_bytes + memory.pooled_bytes);
+    REQUIRE(account.live_bytes >= memory.total_bytes());
+    REQUIRE(test::validate(index) == "");
+}
+
+namespace {
+
+// Counts its objects, and can call back when one ends.
+struct Watched {
+    static inline int alive = 0;
+    static inline std::function<void()> at_end;
+    Watched() { ++alive; }
+    Watched(const Watched& other) : value(other.value) { ++alive; }
+    Watched& operator=(const Watched&) = delete;
+    ~Watched() {
+        --alive;
+        if (at_end) std::exchange(at_end, nullptr)();
+    }
+    int value = 0;
+};
+
+struct Assigning : cowindex::DefaultPolicy<std::vector<int>> {
+    static inline int assigned = 0;
+    static void assign(std::vector<int>& retired, const std::vector<int>& shard) {
+        ++assigned;
+        retired = shard;
+    }
+};
+
+} // namespace
+
+TEST_CASE("a shard that is replaced in place ends at once, and no lock is held") {
+    cowindex::CowIndex<Watched> index(10);
+    auto writer = index.writer();
+    writer.edit(0);
+    REQUIRE(Watched::alive == 11);
+    const void* const record = latest_record(index);
+    int seen = -1;
+    Watched::at_end = [&] {
+        seen = index.snapshot()[0].value; // takes the lock
+        REQUIRE(index.version() == 1);
+    };
+    writer.edit(0).value = 5;
+    writer.commit();
+    REQUIRE(seen == 5);
+    REQUIRE(latest_record(index) == record);
+    REQUIRE(Watched::alive == 10);
+}
+
+TEST_CASE("a destructor may commit with the writer whose commit in place has called it") {
+    cowindex::CowIndex<Watched> index(10);
+    auto writer = index.writer();
+    Watched::at_end = [&] {
+        writer.edit(1).value = 7;
+        writer.commit();
+    };
+    writer.edit(0).value = 5;
+    REQUIRE(writer.commit() == 1);
+    REQUIRE(writer.base_version() == 2);
+    REQUIRE(index.snapshot()[0].value == 5);
+    REQUIRE(index.snapshot()[1].value == 7);
+    static_cast<void>(index.reclaim());
+    REQUIRE(test::validate(index) == "");
+    REQUIRE(Watched::alive == 10);
+}
+
+TEST_CASE("retired shards are assigned to where the policy can") {
+    cowindex::CowIndex<std::vector<int>, Assigning> index(10, std::vector<int>(100));
+    auto writer = index.writer();
+    const void* const record = latest_record(index);
+    for (int i = 0; i < 10; ++i) {
+        writer.edit(0)[0] = i;
+        writer.commit();
+    }
+    REQUIRE(latest_record(index) == record);
+    REQUIRE(Assigning::assigned == 9);
+    REQUIRE(index.snapshot()[0][0] == 9);
+    REQUIRE(test::validate(index) == "");
+}
