@@ -73,9 +73,10 @@ class TreeBuilder {
         if (path.own <= tree_.height) {
             unsigned level = tree_.height - path.own;
             Node** link = &tree_.root;
-            if (path.own > 0)
-                link = &static_cast<Inner*>(path.node[path.own - 1])
-                            ->child[child_index(id, level + 1)];
+            if (path.own > 0) {
+                auto* parent = static_cast<Inner*>(path.node[path.own - 1]);
+                link = &parent->child[child_index(id, level + 1)];
+            }
             for (Node* const* from = path.node + path.own; level > 0; ++from, --level) {
                 Inner* inner = copy(*static_cast<Inner*>(*from), pool_->take_inner(level));
                 *link = inner;
