@@ -1,5 +1,6 @@
 // Where nobody can tell one version from the next, a commit turns the latest version into the new
 // one in its record. Who might look is given a version of its own.
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -277,9 +278,10 @@ struct Watched {
     int value = 0;
 };
 
-struct Assigning : cowindex::DefaultPolicy<std::vector<int>> {
+template <class Shard>
+struct Assigning : cowindex::DefaultPolicy<Shard> {
     static inline int assigned = 0;
-    static void assign(std::vector<int>& retired, const std::vector<int>& shard) {
+    static void assign(Shard& retired, const Shard& shard) {
         ++assigned;
         retired = shard;
     }
@@ -322,8 +324,11 @@ TEST_CASE("a destructor may commit with the writer whose commit in place has cal
     REQUIRE(Watched::alive == 10);
 }
 
-TEST_CASE("retired shards are assigned to where the policy can") {
-    cowindex::CowIndex<std::vector<int>, Assigning> index(10, std::vector<int>(100));
+TEMPLATE_TEST_CASE("retired shards are assigned to where the policy can", "", std::vector<int>,
+                   (std::array<int, 2>)) {
+    TestType prototype{};
+    if constexpr (requires { prototype.resize(2); }) prototype.resize(2);
+    cowindex::CowIndex<TestType, Assigning<TestType>> index(10, prototype);
     auto writer = index.writer();
     const void* const record = latest_record(index);
     for (int i = 0; i < 10; ++i) {
@@ -331,7 +336,7 @@ TEST_CASE("retired shards are assigned to where the policy can") {
         writer.commit();
     }
     REQUIRE(latest_record(index) == record);
-    REQUIRE(Assigning::assigned == 9);
+    REQUIRE(Assigning<TestType>::assigned == 9);
     REQUIRE(index.snapshot()[0][0] == 9);
     REQUIRE(test::validate(index) == "");
 }

@@ -822,8 +822,11 @@ TEST_CASE("a writer does not keep the nodes of its largest batch") {
     Index index(64 * leaves);
     auto writer = index.writer();
     SECTION("when it goes on with small ones") {
+        std::optional<Index::Writer> other;
+        if (GENERATE(false, true)) other.emplace(index.writer());
         for (ShardId id = 64; id < 64 * leaves; ++id) writer.erase(id);
         writer.commit();
+        if (other) other->discard();
         for (int i = 0; i < 100; ++i) {
             writer.edit(0) = i;
             writer.commit();
@@ -1328,6 +1331,7 @@ TEST_CASE("what is being freed is accounted for until it is, and what was publis
     const cowindex::MemoryStats& during = Watching::seen;
     REQUIRE(during.reclaimable_bytes > 0);
     REQUIRE(during.uncommitted_bytes == 0);
+    REQUIRE(during.pooled_bytes > before.pooled_bytes);
     REQUIRE(during.total_bytes() == before.total_bytes());
     REQUIRE(index.memory_usage().reclaimable_bytes == 0);
     // The tally of a writer that is still open counts. The node has gone to its pool at once.
@@ -1350,4 +1354,70 @@ TEST_CASE("a writer that goes on takes all that it needs from what it has replac
     commits();
     REQUIRE(HookPolicy::Allocator::common().allocations == allocations);
 }
+
+namespace {
+
+struct Groups : HookPolicy {
+    static constexpr std::size_t barrier_min_versions = 100;
+    static constexpr std::size_t barrier_max_versions = 100;
+};
+
+} // namespace
+
+TEST_CASE("beside a reader, too, where versions wait in groups for a barrier") {
+    cowindex::CowIndex<int, Groups> index(1000);
+    auto writer = index.writer();
+    const auto reader = index.reader();
+    const auto commits = [&] {
+        for (ShardId id = 0; id < 1000; ++id) {
+            writer.edit(id) = 1;
+            writer.commit();
+        }
+    };
+    commits();
+    const auto allocations = HookPolicy::Allocator::common().allocations;
+    commits();
+    REQUIRE(HookPolicy::Allocator::common().allocations == allocations);
+}
 #endif
+
+TEST_CASE("a commit among other writers takes the lock once, where no reader is registered") {
+    Index index(10);
+    const auto other = index.writer();
+    auto writer = index.writer();
+    for (int i = 0; i < 5; ++i) {
+        writer.edit(0) = i;
+        HookMutex::unlocks = 0;
+        writer.commit();
+    }
+    REQUIRE(HookMutex::unlocks == 1);
+    REQUIRE(other[0] == 0);
+}
+
+namespace {
+
+struct SmallGroups : HookPolicy {
+    static constexpr std::size_t barrier_min_versions = 1;
+    static constexpr std::size_t barrier_max_versions = 1'000'000;
+};
+
+} // namespace
+
+TEST_CASE("groups of versions grow with the price of a barrier, step by step") {
+    cowindex::CowIndex<int, SmallGroups> index(10);
+    auto& core = TestAccess::core(index);
+    const auto reader = index.reader();
+    std::size_t before = TestAccess::barrier_versions(core);
+    REQUIRE(before == 1);
+    std::size_t most = 0;
+    for (int i = 0; i < 20; ++i) {
+        static_cast<void>(index.memory_usage()); // looks for pins
+        const std::size_t now = TestAccess::barrier_versions(core);
+        REQUIRE(now <= 2 * before);
+        REQUIRE(now >= before / 2);
+        REQUIRE(now >= 1);
+        before = now;
+        most = std::max(most, now);
+    }
+    if (TestAccess::publication(core).fence().asymmetric()) REQUIRE(most > 1);
+}

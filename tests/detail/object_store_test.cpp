@@ -166,6 +166,12 @@ TEST_CASE("a pool keeps of each kind what a commit of the size it was fitted to 
     pool.fit({1, 1}, 32);
     REQUIRE(pool.stock().leaves == 32);
     REQUIRE(pool.stock().inners == 32);
+    pool.reserve({50, 0});
+    pool.fit({1, 1}, 32); // already fitted to that
+    REQUIRE(pool.stock().leaves == 32);
+    pool.reserve({0, 50});
+    pool.fit({1, 1}, 32);
+    REQUIRE(pool.stock().inners == 32);
     pool.fit({1, 1}, 100'000); // within bounds
     REQUIRE(kept(leaves) == 2048 - 32);
 }
@@ -283,6 +289,37 @@ TEST_CASE("a pool of memory for shards hands out what it was given, and no more 
     REQUIRE(account.live_bytes == 0);
     REQUIRE_FALSE(account.mismatched);
 }
+
+#if !defined(COWINDEX_ADDRESS_SANITIZER)
+TEST_CASE("a pool of memory for shards keeps as many as it was fitted to") {
+    using Box = ShardBox<int>;
+    test::AllocationAccount account;
+    BoxPool<Box, Allocator> pool{Allocator(account)};
+    const auto offer = [&](int count) {
+        std::vector<Box*> boxes;
+        for (int i = 0; i < count; ++i)
+            boxes.push_back(cowindex::detail::allocate_one<Box>(Allocator(account)));
+        for (Box* box : boxes) pool.give(box);
+        REQUIRE(pool.bytes() == account.live_bytes);
+        return account.live_objects;
+    };
+    REQUIRE(offer(100) == 32);
+    pool.fit(32);
+    REQUIRE(offer(1) == 32);
+    pool.fit(100);
+    REQUIRE(account.live_objects == 32);
+    REQUIRE(offer(100) == 100);
+    pool.fit(100);
+    REQUIRE(account.live_objects == 100);
+    pool.fit(40);
+    REQUIRE(account.live_objects == 40);
+    REQUIRE(offer(10) == 40);
+    pool.fit(1'000'000);
+    REQUIRE(offer(20'000) == (128 << 10) / sizeof(Box)); // within bounds
+    pool.fit(32);
+    REQUIRE(account.live_objects == 32);
+}
+#endif
 
 TEST_CASE("a pool of memory for shards is bounded by bytes where they are large") {
     struct Large {

@@ -52,6 +52,10 @@ struct TestAccess {
         return core.idle_;
     }
     template <class Core>
+    [[nodiscard]] static std::size_t barrier_versions(Core& core) {
+        return core.barrier_versions_;
+    }
+    template <class Core>
     [[nodiscard]] static std::size_t waiters(Core& core) {
         const Guard guard(core.lock_);
         return core.waiters_;

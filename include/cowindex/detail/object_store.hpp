@@ -359,8 +359,8 @@ class NodePool {
     }
 
     COWINDEX_COLD void keep(NodeCount used, std::size_t least) noexcept {
-        leaves().kept = std::clamp(used.leaves, least, max_kept);
-        inners().kept = std::clamp(used.inners, least, max_kept);
+        leaves().kept = std::min(std::max(used.leaves, least), max_kept);
+        inners().kept = std::min(std::max(used.inners, least), max_kept);
         trim({leaves().kept, inners().kept});
     }
 

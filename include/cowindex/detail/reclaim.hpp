@@ -37,6 +37,7 @@ void Core<Shard, Policy>::look_for_pins(Guard<Lock>& guard) {
         const auto wanted = std::clamp(static_cast<std::size_t>(cost / barrier_share),
                                        Policy::barrier_min_versions, Policy::barrier_max_versions);
         barrier_versions_ = std::clamp(wanted, barrier_versions_ / 2, barrier_versions_ * 2);
+        chain_.keep_records(barrier_versions_);
     }
     sort_superseded(horizon);
 }

@@ -172,9 +172,13 @@ class VersionChain {
         --pooled_count_;
         return record;
     }
+    // Effect: from now on the pool keeps so many records, or a few where that is less.
+    void keep_records(std::size_t wanted) noexcept {
+        kept_records_ = std::max(wanted, least_kept_records);
+    }
     void pool_record(Record* record) noexcept {
         record->older = record->newer = nullptr;
-        if (pooled_count_ < max_pooled_records) {
+        if (pooled_count_ < kept_records_) {
             record->next = std::exchange(pooled_, record);
             ++pooled_count_;
         } else {
@@ -242,8 +246,6 @@ class VersionChain {
     }
 
   private:
-    static constexpr std::size_t max_pooled_records = 64;
-
     void take_surplus(Garbage<Record>& taken) noexcept {
         if (surplus_records_ == nullptr) return;
         taken.records = std::exchange(surplus_records_, nullptr);
@@ -390,6 +392,8 @@ class VersionChain {
     GarbageLanes garbage_;
 
     RecordQueue<Record> pinned_;
+    static constexpr std::size_t least_kept_records = 64;
+    std::size_t kept_records_ = least_kept_records;
     Record* surplus_records_ = nullptr; // beyond what is pooled
     std::size_t surplus_count_ = 0;
 };
