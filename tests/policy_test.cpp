@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <vector>
 
+#include <cowindex/cowindex.hpp>
+
 #include "support/catch.hpp"
 
 using cowindex::DefaultPolicy;
@@ -90,4 +92,49 @@ TEST_CASE("whatever loses stays away for 0.1 ms to 1.6 ms, twice as long each ti
     } while (std::chrono::steady_clock::now() < end);
     REQUIRE(times <= 10);
     DefaultPolicy<int>::back_off(1);
+}
+
+namespace {
+
+template <class Shard>
+struct Inheriting : cowindex::DefaultPolicy<Shard> {};
+struct OwnBytes : cowindex::DefaultPolicy<int> {
+    static std::size_t bytes(const int&) { return 1; }
+};
+struct SureBytes : cowindex::DefaultPolicy<int> {
+    static std::size_t bytes(const int&) noexcept { return 1; }
+};
+struct ManyBytes : cowindex::DefaultPolicy<int> {
+    static std::size_t bytes(const int&) { return 1; }
+    static std::size_t bytes(const long&) { return 1; }
+};
+struct AnyBytes : cowindex::DefaultPolicy<int> {
+    template <class Shard>
+    static std::size_t bytes(const Shard&) {
+        return 1;
+    }
+};
+
+using cowindex::detail::has_fixed_size;
+static_assert(has_fixed_size<int, cowindex::DefaultPolicy<int>>());
+static_assert(has_fixed_size<int, Inheriting<int>>());
+static_assert(!has_fixed_size<Reporting, cowindex::DefaultPolicy<Reporting>>());
+static_assert(!has_fixed_size<std::string, Inheriting<std::string>>());
+static_assert(!has_fixed_size<int, OwnBytes>());
+static_assert(!has_fixed_size<int, SureBytes>());
+static_assert(!has_fixed_size<int, ManyBytes>());
+static_assert(!has_fixed_size<int, AnyBytes>());
+
+} // namespace
+
+TEMPLATE_TEST_CASE("a policy's own bytes are asked for, however they are declared", "", OwnBytes,
+                   SureBytes, ManyBytes, AnyBytes) {
+    cowindex::CowIndex<int, TestType> index(10);
+    cowindex::CowIndex<int> plain(10);
+    REQUIRE(plain.memory_usage().live_bytes - index.memory_usage().live_bytes ==
+            10 * (sizeof(int) - 1));
+    index.replace(0, 5);
+    plain.replace(0, 5);
+    REQUIRE(plain.memory_usage().live_bytes - index.memory_usage().live_bytes ==
+            10 * (sizeof(int) - 1));
 }

@@ -1,15 +1,16 @@
-// Commits write the next version into the record of the latest, with plain writes, where nobody can get at
-// that but through the lock, and free at once what they replace; else they publish another record.
-// Meanwhile one thread looks in ways a and b (WAYS=abc) and tells another, which looks in way c: 1 a pin, under
-// a slot claimed for it, 2 a snapshot, 3 a writer's base, 4 a commit, 5 a view made a snapshot, 0 nothing. Nobody
-// finds a version half written or freed, nor an older one than he knows of; a writer's base stays what it was.
-// What is free is used again, so addresses repeat.
-// Headers: Core::commit_section, latest_is_private, publish_in_place, publish, demand_owner and open_batch,
-// PinRegistry::claim, give_back and anyone, PinWord, Publication, VersionChain::supersede and let_go, CommitLock.
+// Commits write the next version into the record of the latest, with plain writes, where nobody can
+// get at that but through the lock, and free at once what they replace; else they publish another
+// record. Meanwhile one thread looks in ways a and b (WAYS=abc) and tells another, which looks in way
+// c: 1 a pin under a slot claimed for it, 2 a snapshot, 3 a writer's base, 4 a commit, 5 a view that
+// is promoted, 0 not at all. Nobody finds a version half written or freed, nor an older one than he
+// knows of; a writer's base stays as it was. Records are used again: addresses repeat.
+// Headers: Core::commit_section, latest_is_private, publish_in_place, publish, demand_owner and
+// open_batch, PinRegistry::claim, give_back and anyone, PinWord, Publication, SharedCell's stand-in,
+// VersionChain::supersede and let_go, CommitLock.
 #include "model.h"
-enum { users = 2, first_way = WAYS / 100, second_way = WAYS / 10 % 10, third_way = WAYS % 10 };
-enum { versions = COMMITS + (first_way == 4) + (second_way == 4) + (third_way == 4), shards = 2 + versions };
-struct Shard { int value; }; // the version that it was born in; version v replaces the one with index v % 2
+enum { a = WAYS / 100, b = WAYS / 10 % 10, c = WAYS % 10 };
+enum { versions = COMMITS + (a == 4) + (b == 4) + (c == 4), shards = 2 + versions, users = 2 };
+struct Shard { int value; }; // the version that it was born in; version v replaces tree[v % 2]
 struct Record {
     int version;
     struct Shard* tree[2];
@@ -88,7 +89,7 @@ static struct Record* demand(struct Record* pinned) { // NULL: the latest
 }
 static int snapshot(void) {
     struct Record* record = load_owner();
-    for (int tries = 1; record != NULL && !IS(205); ++tries) {
+    for (int tries = 1; record != NULL; ++tries) {
         if (atomic_load_explicit(&latest, ORDER_4) == record) break;
         drop_owner(record);
         record = tries < TRIES ? load_owner() : NULL;
@@ -226,10 +227,10 @@ static int look(int way, struct Record* _Atomic* slot) {
     return way == 2 ? snapshot() : way == 3 || way == 4 ? write(way == 4) : pin(slot, way == 5);
 }
 static void* teller(void* slot) {
-    int version = look(first_way, slot);
-    if (second_way != 0) {
+    int version = look(a, slot);
+    if (b != 0) {
         const int first = version;
-        version = look(second_way, slot);
+        version = look(b, slot);
         assert(first <= version);
     }
     told = version;
@@ -238,7 +239,7 @@ static void* teller(void* slot) {
 }
 static void* listener(void* slot) {
     const int known = atomic_load_explicit(&message, LIBRARY_ORDER(ACQ)) ? told : 0;
-    assert(look(third_way, slot) >= known);
+    assert(look(c, slot) >= known);
     return NULL;
 }
 static void* committer(void* unused) {
@@ -251,6 +252,6 @@ int main(void) {
     atomic_init(&latest, chain);
     if (COMMITS != 0) start(committer, NULL);
     start(teller, &slots[0]);
-    if (third_way != 0) start(listener, &slots[1]);
+    if (c != 0) start(listener, &slots[1]);
     return 0;
 }

@@ -19,8 +19,6 @@ shared_cell.hpp 3 load acquire: std::atomic<std::shared_ptr>, whose inside is no
 shared_cell.hpp 4 exchange acq_rel: the same
 publication.hpp 18 load relaxed: a hint, whether owners are worth making ahead
 publication.hpp 18 store relaxed: the same
-commit_lock.hpp 1 exchange acquire: a lock, in whose place the models have a mutex
-commit_lock.hpp 2 store release: the same
 LIST
 }
 # Headers without numbers: all that may be there is this.
@@ -100,7 +98,7 @@ sed -n 's/ - / /p' "$work/all" | sort -u >"$work/bare"
         long["ACQ_REL"] = "acq_rel"; long["SC"] = "seq_cst"
     }
     FILENAME == "model.h" {
-        if ($1 != "#define" || $2 !~ /^(CELL_)?ORDER_[0-9]+$/) next
+        if ($1 != "#define" || $2 !~ /^(CELL_|LOCK_)?ORDER_[0-9]+$/) next
         text = $0
         sub(/^#define [A-Z_0-9]+ /, "", text)
         if (text in long) {
@@ -118,7 +116,7 @@ sed -n 's/ - / /p' "$work/all" | sort -u >"$work/bare"
             gsub(/^[A-Z]+\(|[,)].*/, "", mutant)
             number = $2
             sub(/.*_/, "", number)
-            if (mutant != number + ($2 ~ /^CELL/ ? 20 : 0)) print "WRONG", $2 " has the mutant " mutant
+            if (mutant != number + ($2 ~ /^CELL/ ? 20 : $2 ~ /^LOCK/ ? 25 : 0)) print "WRONG", $2 " has the mutant " mutant
         }
         next
     }
@@ -132,9 +130,9 @@ sed -n 's/ - / /p' "$work/all" | sort -u >"$work/bare"
                 operation = word
                 gsub(/^atomic_|_explicit$/, "", operation)
                 used = 0
-            } else if (word ~ /^(CELL_)?ORDER_[0-9]+$/) {
+            } else if (word ~ /^(CELL_|LOCK_)?ORDER_[0-9]+$/) {
                 if (!(word in orders)) { print "WRONG", FILENAME ":" FNR " uses " word ", which model.h lacks"; continue }
-                file = word ~ /^CELL/ ? "shared_cell.hpp" : "publication.hpp"
+                file = word ~ /^CELL/ ? "shared_cell.hpp" : word ~ /^LOCK/ ? "commit_lock.hpp" : "publication.hpp"
                 number = word
                 sub(/.*_/, "", number)
                 count = split(orders[word], each, " ")
