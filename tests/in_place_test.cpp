@@ -104,6 +104,14 @@ TEST_CASE("update() commits in place, too") {
     REQUIRE(index.snapshot()[1] == 9);
 }
 
+TEST_CASE("a commit without changes, which tells the latest version, is nobody who looks") {
+    Index index(100);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer));
+    REQUIRE(writer.commit() == 1);
+    REQUIRE(commits_in_place(index, writer));
+}
+
 TEST_CASE("whoever might look is given a version of its own") {
     Index index(100);
     auto writer = index.writer();

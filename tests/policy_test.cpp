@@ -96,8 +96,6 @@ TEST_CASE("whatever loses stays away for 0.1 ms to 1.6 ms, twice as long each ti
 
 namespace {
 
-template <class Shard>
-struct Inheriting : cowindex::DefaultPolicy<Shard> {};
 struct OwnBytes : cowindex::DefaultPolicy<int> {
     static std::size_t bytes(const int&) { return 1; }
 };
@@ -114,16 +112,6 @@ struct AnyBytes : cowindex::DefaultPolicy<int> {
         return 1;
     }
 };
-
-using cowindex::detail::has_fixed_size;
-static_assert(has_fixed_size<int, cowindex::DefaultPolicy<int>>());
-static_assert(has_fixed_size<int, Inheriting<int>>());
-static_assert(!has_fixed_size<Reporting, cowindex::DefaultPolicy<Reporting>>());
-static_assert(!has_fixed_size<std::string, Inheriting<std::string>>());
-static_assert(!has_fixed_size<int, OwnBytes>());
-static_assert(!has_fixed_size<int, SureBytes>());
-static_assert(!has_fixed_size<int, ManyBytes>());
-static_assert(!has_fixed_size<int, AnyBytes>());
 
 } // namespace
 

@@ -45,17 +45,6 @@ namespace detail {
     return std::chrono::microseconds(tries < 2 ? 0 : 100 << std::min(tries - 2, 4));
 }
 
-template <class Shard>
-concept ReportsMemory = requires(const Shard& shard) {
-    { shard.memory_usage() } -> std::convertible_to<std::size_t>;
-};
-template <class Shard>
-concept OwnsArray = requires(const Shard& shard) {
-    typename Shard::value_type;
-    { shard.data() } -> std::convertible_to<const void*>;
-    { shard.capacity() } -> std::convertible_to<std::size_t>;
-};
-
 } // namespace detail
 
 /// Everything an index asks of its surroundings. Derive, hide what should differ, and pass the
@@ -91,9 +80,15 @@ struct DefaultPolicy {
     /// that exists, plus the heap capacity of a contiguous standard container. Called once for each
     /// shard of a commit, before the commit section. May throw.
     static std::size_t bytes(const Shard& shard) {
-        if constexpr (detail::ReportsMemory<Shard>) {
+        if constexpr (requires {
+                          { shard.memory_usage() } -> std::convertible_to<std::size_t>;
+                      }) {
             return sizeof(Shard) + static_cast<std::size_t>(shard.memory_usage());
-        } else if constexpr (detail::OwnsArray<Shard>) {
+        } else if constexpr (requires {
+                                 typename Shard::value_type;
+                                 { shard.data() } -> std::convertible_to<const void*>;
+                                 { shard.capacity() } -> std::convertible_to<std::size_t>;
+                             }) {
             // A string may keep its characters inside itself.
             const auto self = reinterpret_cast<std::uintptr_t>(std::addressof(shard));
             const auto data = reinterpret_cast<std::uintptr_t>(shard.data());
@@ -130,21 +125,5 @@ struct DefaultPolicy {
     /// Hook for deterministic schedulers; compiles to nothing. Must not throw.
     static void sync_point(SyncPoint) noexcept {}
 };
-
-namespace detail {
-
-// Whether a shard is always as large as its type says, so that there is nothing to be measured.
-template <class Shard, class Policy>
-[[nodiscard]] constexpr bool has_fixed_size() {
-    using Bytes = std::size_t (*)(const Shard&);
-    if constexpr (ReportsMemory<Shard> || OwnsArray<Shard>)
-        return false;
-    else if constexpr (requires { requires std::same_as<decltype(&Policy::bytes), Bytes>; })
-        return &Policy::bytes == &DefaultPolicy<Shard>::bytes;
-    else
-        return false;
-}
-
-} // namespace detail
 
 } // namespace cowindex

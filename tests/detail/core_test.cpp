@@ -1396,12 +1396,27 @@ TEST_CASE("a commit among other writers takes the lock once, where no reader is 
 
 namespace {
 
+struct EndlessGroups : HookPolicy {
+    static constexpr std::size_t barrier_min_versions = ~std::size_t{0};
+    static constexpr std::size_t barrier_max_versions = ~std::size_t{0};
+};
 struct SmallGroups : HookPolicy {
     static constexpr std::size_t barrier_min_versions = 1;
     static constexpr std::size_t barrier_max_versions = 1'000'000;
 };
 
 } // namespace
+
+TEST_CASE("a policy that wants no barrier by count gets none, however often somebody looks") {
+    cowindex::CowIndex<int, EndlessGroups> index(10);
+    auto& core = TestAccess::core(index);
+    const auto reader = index.reader();
+    for (int i = 0; i < 100; ++i) {
+        static_cast<void>(index.memory_usage());
+        REQUIRE(TestAccess::barrier_versions(core) > std::size_t{1}
+                                                         << (sizeof(std::size_t) * 8 - 2));
+    }
+}
 
 TEST_CASE("groups of versions grow with the price of a barrier, step by step") {
     cowindex::CowIndex<int, SmallGroups> index(10);

@@ -25,7 +25,7 @@ namespace cowindex::detail {
 template <class Shard, class Policy>
 CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Version& version) {
     if (!batch.has_changes()) {
-        version = latest()->version;
+        version = latest_version();
         return CommitOutcome::unchanged;
     }
     tickets_.give_way(batch.changes, mine, lock_);
@@ -33,7 +33,10 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
     const auto start =
         timed ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
 
-    batch.measure();
+    {
+        const CallingBack calling;
+        batch.measure();
+    }
     const bool limited = settings_.has_budget();
     if (limited) [[unlikely]] {
         batch.drop_vain_growth();
@@ -46,7 +49,7 @@ CommitOutcome Core<Shard, Policy>::commit(Batch& batch, const Ticket* mine, Vers
     do {
         // Destructors that ran since may have used this batch, and even committed it.
         if (limited && !batch.has_changes()) [[unlikely]] {
-            version = latest()->version;
+            version = latest_version();
             return CommitOutcome::unchanged;
         }
         if (batch.spare == nullptr) [[unlikely]]

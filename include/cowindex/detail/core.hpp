@@ -105,6 +105,12 @@ class Core {
         return demand_owner(nullptr);
     }
 
+    // Makes no owner for that.
+    [[nodiscard]] Version latest_version() {
+        const Guard guard(lock_);
+        return chain_.latest()->version;
+    }
+
     // The owner of a version that the caller has pinned.
     [[nodiscard]] Owner promote(const Record* pinned) {
         Owner owner = publication_.load();

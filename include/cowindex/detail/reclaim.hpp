@@ -36,7 +36,8 @@ void Core<Shard, Policy>::look_for_pins(Guard<Lock>& guard) {
         // interrupted.
         const auto wanted = std::clamp(static_cast<std::size_t>(cost / barrier_share),
                                        Policy::barrier_min_versions, Policy::barrier_max_versions);
-        barrier_versions_ = std::clamp(wanted, barrier_versions_ / 2, barrier_versions_ * 2);
+        const std::size_t twice = std::max(barrier_versions_, barrier_versions_ * 2); // may wrap
+        barrier_versions_ = std::clamp(wanted, barrier_versions_ / 2, twice);
         chain_.keep_records(barrier_versions_);
     }
     sort_superseded(horizon);

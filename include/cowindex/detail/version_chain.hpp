@@ -172,9 +172,9 @@ class VersionChain {
         --pooled_count_;
         return record;
     }
-    // Effect: from now on the pool keeps so many records, or a few where that is less.
+    // Effect: from now on the pool keeps so many records, within bounds.
     void keep_records(std::size_t wanted) noexcept {
-        kept_records_ = std::max(wanted, least_kept_records);
+        kept_records_ = std::clamp(wanted, least_kept_records, most_kept_records);
     }
     void pool_record(Record* record) noexcept {
         record->older = record->newer = nullptr;
@@ -393,6 +393,7 @@ class VersionChain {
 
     RecordQueue<Record> pinned_;
     static constexpr std::size_t least_kept_records = 64;
+    static constexpr std::size_t most_kept_records = 1024;
     std::size_t kept_records_ = least_kept_records;
     Record* surplus_records_ = nullptr; // beyond what is pooled
     std::size_t surplus_count_ = 0;

@@ -23,7 +23,6 @@
 #include <cowindex/detail/shard_tree.hpp>
 #include <cowindex/detail/tree_builder.hpp>
 #include <cowindex/errors.hpp>
-#include <cowindex/policy.hpp>
 
 namespace cowindex::detail {
 
@@ -51,8 +50,7 @@ class WriteBatch {
         Box* box = present(id, path);
         if (box->birth == unborn) return box->shard;
         Box* copy = make_copy(builder.need(path), *box);
-        if (!has_fixed_size<Shard, Policy>())
-            copy->set_bytes(box->bytes()); // until the commit measures it
+        copy->set_bytes(box->bytes()); // until the commit measures it
         change_present(id, path, box, copy);
         return copy->shard;
     }
@@ -138,8 +136,6 @@ class WriteBatch {
 
     // Asks the policy for the size of each changed shard. Nothing changes if it throws.
     void measure() {
-        if constexpr (has_fixed_size<Shard, Policy>()) return;
-        const CallingBack calling;
         bool differs = false;
         changes.walk([&](auto& change) {
             if (change.after == nullptr) return;
@@ -203,11 +199,12 @@ class WriteBatch {
     // Lets go of the edits. Their shards are on `dropped`, for the caller to free: a destructor
     // then finds this batch as it will be afterwards.
     void take_edits(DeadList& dropped) noexcept {
+        const bool untouched = changes.empty() && builder.own_bytes() == 0;
         for (const auto& change : changes)
             if (change.after != nullptr) dropped.push(change.after);
         forget_edits({});
         uncommitted.set(0);
-        fit_stocks({});
+        if (!untouched) fit_stocks({}); // else as the last commit has left them
     }
 
     // The bytes that the commit will replace where the base is still the latest version: of what
