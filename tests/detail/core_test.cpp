@@ -1355,6 +1355,23 @@ TEST_CASE("a writer that goes on takes all that it needs from what it has replac
     REQUIRE(HookPolicy::Allocator::common().allocations == allocations);
 }
 
+TEST_CASE("so does one that goes on with large batches") {
+    Index index(200);
+    auto writer = index.writer();
+    const auto commits = [&] {
+        for (int i = 0; i < 3; ++i) {
+            for (ShardId id = 0; id < 200; ++id) writer.edit(id) = 1;
+            writer.commit();
+        }
+    };
+    std::optional<Index::Writer> other; // then none is made in place
+    if (GENERATE(false, true)) other.emplace(index.writer());
+    commits();
+    const auto allocations = HookPolicy::Allocator::common().allocations;
+    commits();
+    REQUIRE(HookPolicy::Allocator::common().allocations == allocations);
+}
+
 namespace {
 
 struct Groups : HookPolicy {

@@ -235,9 +235,10 @@ inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& 
     count_commit(batch, lost.shards + lost.nodes, unlinked);
     unlock_and_announce(guard);
 
+    const std::size_t shards = batch.changes.size();
     batch.forget_changes();
     if (trash != nullptr) free_objects(trash, &batch);
-    batch.fit_stocks(nodes);
+    batch.fit_stocks(nodes, shards);
     return version;
 }
 
@@ -283,9 +284,10 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     batch.spare = chain_.take_record();
     unlock_and_announce(guard);
 
+    const std::size_t shards = batch.changes.size();
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);
-    batch.fit_stocks(nodes, least);
+    batch.fit_stocks(nodes, shards, least);
     if (look) {
         guard.relock();
         look_for_pins(guard);

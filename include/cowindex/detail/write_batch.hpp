@@ -162,7 +162,7 @@ class WriteBatch {
         Builder built(onto, pool);
         changes.replay(built);
         builder.adopt(built);
-        fit_stocks(builder.own_count());
+        fit_stocks(builder.own_count(), changes.size());
         vain_growth_ = false;
     }
 
@@ -204,7 +204,7 @@ class WriteBatch {
             if (change.after != nullptr) dropped.push(change.after);
         forget_edits({});
         uncommitted.set(0);
-        if (!untouched) fit_stocks({}); // else as the last commit has left them
+        if (!untouched) fit_stocks({}, 0); // else as the last commit has left them
     }
 
     // The bytes that the commit will replace where the base is still the latest version: of what
@@ -231,9 +231,9 @@ class WriteBatch {
     // ---- garbage -----------------------------------------------------------------------------
 
     // Effect: the stocks keep about what a commit of this size takes, and `least` objects anyway.
-    void fit_stocks(NodeCount used, std::size_t least = least_kept) noexcept {
+    void fit_stocks(NodeCount used, std::size_t shards, std::size_t least = least_kept) noexcept {
         pool.fit(used, least);
-        boxes.fit(least);
+        boxes.fit(std::max(shards, least));
     }
 
     // Keeps what nobody can reach any more if that runs no code of the user's: under the lock.
