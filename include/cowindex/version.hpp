@@ -26,11 +26,14 @@
 #define COWINDEX_LIFETIMEBOUND
 #endif
 
-// Keeps a path that is rarely taken out of the code of the one that is.
+// Keeps a path that is rarely taken out of the code of the one that is; and what is long out of its
+// callers, whose own variables g++ 12 takes for uninitialised among so much code.
 #if defined(__GNUC__)
 #define COWINDEX_COLD [[gnu::cold, gnu::noinline]]
+#define COWINDEX_LONG [[gnu::noinline]]
 #else
 #define COWINDEX_COLD
+#define COWINDEX_LONG
 #endif
 
 // For what only fetches memory ahead: g++ 12 takes such a function for one without effect, and

@@ -45,7 +45,7 @@ class WriteBatch {
 
     // ---- edits -------------------------------------------------------------------------------
 
-    [[nodiscard]] Shard& edit(ShardId id) {
+    [[nodiscard]] COWINDEX_LONG Shard& edit(ShardId id) {
         typename Builder::Path path;
         Box* box = present(id, path);
         if (box->birth == unborn) return box->shard;
