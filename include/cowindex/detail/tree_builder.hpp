@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 #include <utility>
 
@@ -265,7 +264,7 @@ class TreeBuilder {
         const std::uint16_t extent = from.extent;
         std::size_t copied = 0;
         for (; copied < extent; copied += block) // what is behind the extent is null
-            std::memcpy(to->child + copied, from.child + copied, block * sizeof(to->child[0]));
+            std::copy_n(from.child + copied, block, to->child + copied);
         clear(*to, copied);
         to->extent = extent;
         to->used = from.used;
