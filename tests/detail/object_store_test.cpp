@@ -172,6 +172,10 @@ TEST_CASE("a pool keeps of each kind what a commit of the size it was fitted to 
     pool.reserve({0, 50});
     pool.fit({1, 1}, 32);
     REQUIRE(pool.stock().inners == 32);
+    pool.reserve({50, 50});
+    pool.fit({1, 1}, 32);
+    REQUIRE(pool.stock().leaves == 32);
+    REQUIRE(pool.stock().inners == 32);
     pool.fit({1, 1}, 100'000); // within bounds
     REQUIRE(kept(leaves) == 2048 - 32);
 }
