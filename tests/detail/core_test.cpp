@@ -833,6 +833,12 @@ TEST_CASE("a writer does not keep the nodes of its largest batch") {
         }
         REQUIRE(index.memory_usage().pooled_bytes < 100 * sizeof(Leaf));
     }
+    SECTION("when it takes everything back") {
+        for (ShardId id = 0; id < 64 * leaves; id += 64) writer.edit(id) = 1;
+        for (ShardId id = 0; id < 64 * leaves; id += 64) writer.revert(id);
+        writer.discard();
+        REQUIRE(index.memory_usage().pooled_bytes < 100 * sizeof(Leaf));
+    }
     SECTION("when it moves to another version") {
         for (ShardId id = 64; id < 64 * leaves; id += 64) writer.edit(id) = 1;
         index.replace(0, 1);
