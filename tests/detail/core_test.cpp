@@ -1346,19 +1346,31 @@ TEST_CASE("what is being freed is accounted for until it is, and what was publis
 }
 
 #if !defined(COWINDEX_ADDRESS_SANITIZER)
+namespace {
+
+template <class Writer>
+void commit_each(Writer& writer, ShardId shards) {
+    for (ShardId id = 0; id < shards; ++id) {
+        writer.edit(id) = 1;
+        writer.commit();
+    }
+}
+
+// Whether `work`, done twice, takes no memory the second time.
+template <class Work>
+bool allocates_only_at_first(Work&& work) {
+    work();
+    const auto allocations = HookPolicy::Allocator::common().allocations;
+    work();
+    return HookPolicy::Allocator::common().allocations == allocations;
+}
+
+} // namespace
+
 TEST_CASE("a writer that goes on takes all that it needs from what it has replaced") {
     Index index(200);
     auto writer = index.writer();
-    const auto commits = [&] {
-        for (ShardId id = 0; id < 200; ++id) {
-            writer.edit(id) = 1;
-            writer.commit();
-        }
-    };
-    commits();
-    const auto allocations = HookPolicy::Allocator::common().allocations;
-    commits();
-    REQUIRE(HookPolicy::Allocator::common().allocations == allocations);
+    REQUIRE(allocates_only_at_first([&] { commit_each(writer, 200); }));
 }
 
 TEST_CASE("so does one that goes on with large batches") {
@@ -1372,10 +1384,7 @@ TEST_CASE("so does one that goes on with large batches") {
     };
     std::optional<Index::Writer> other; // then none is made in place
     if (GENERATE(false, true)) other.emplace(index.writer());
-    commits();
-    const auto allocations = HookPolicy::Allocator::common().allocations;
-    commits();
-    REQUIRE(HookPolicy::Allocator::common().allocations == allocations);
+    REQUIRE(allocates_only_at_first(commits));
 }
 
 namespace {
@@ -1391,16 +1400,7 @@ TEST_CASE("beside a reader, too, where versions wait in groups for a barrier") {
     cowindex::CowIndex<int, Groups> index(1000);
     auto writer = index.writer();
     const auto reader = index.reader();
-    const auto commits = [&] {
-        for (ShardId id = 0; id < 1000; ++id) {
-            writer.edit(id) = 1;
-            writer.commit();
-        }
-    };
-    commits();
-    const auto allocations = HookPolicy::Allocator::common().allocations;
-    commits();
-    REQUIRE(HookPolicy::Allocator::common().allocations == allocations);
+    REQUIRE(allocates_only_at_first([&] { commit_each(writer, 1000); }));
 }
 #endif
 
