@@ -217,6 +217,188 @@ TEST_CASE("who comes while a commit is prepared keeps what it has seen") {
     REQUIRE(test::validate(index) == "");
 }
 
+namespace {
+
+template <class AnyIndex>
+const auto& latest_tree(const AnyIndex& index) {
+    return TestAccess::chain(TestAccess::core(index)).latest()->tree;
+}
+
+} // namespace
+
+// Of one change alone no node is copied: from the second such commit on, the shard takes its place
+// in the leaf that is there.
+TEST_CASE("one shard alone is replaced where it is") {
+    Index index(1000);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer));
+    const void* const root = latest_tree(index).root;
+    const auto reclaimed = index.metrics().reclaimed_bytes;
+    SECTION("by edit()") { writer.edit(700) = 5; }
+    SECTION("by replace()") { writer.replace(700, 5); }
+    const auto* before = latest_tree(index).find(700);
+    const std::size_t bytes = before->bytes();
+    REQUIRE(before->shard == 0);
+    REQUIRE(writer.modified_count() == 1);
+    REQUIRE(writer.memory_overhead() == bytes);
+    REQUIRE(test::TestAccess::batch(writer).builder.own_bytes() == 0);
+    REQUIRE(writer.commit() == 2);
+    REQUIRE(latest_tree(index).root == root);
+    REQUIRE(latest_tree(index).find(700)->shard == 5);
+    REQUIRE(latest_tree(index).find(700)->birth == 2);
+    REQUIRE(index.metrics().reclaimed_bytes - reclaimed == bytes);
+    REQUIRE(writer[700] == 5);
+    REQUIRE(test::validate(index) == "");
+    writer.edit(1) = 6; // the next one, too
+    writer.commit();
+    REQUIRE(latest_tree(index).root == root);
+    REQUIRE(index.snapshot()[1] == 6);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("nobody sees a shard that will be replaced where it is before the commit") {
+    Index index(1000);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer, 1));
+    writer.edit(1) += 1;
+    SECTION("and after it those alone who look later") {
+        const auto snapshot = index.snapshot();
+        REQUIRE(snapshot[1] == 1);
+        writer.commit();
+        REQUIRE(snapshot[1] == 1);
+    }
+    SECTION("who comes in the middle of the commit neither") {
+        std::optional<Index::Snapshot> snapshot;
+        HookPolicy::before_the_lock([&] { snapshot.emplace(index.snapshot()); });
+        writer.commit();
+        REQUIRE(snapshot->version() == 1);
+        REQUIRE((*snapshot)[1] == 1);
+    }
+    SECTION("not with a reader either") {
+        auto reader = index.reader();
+        const auto view = reader.pin();
+        writer.commit();
+        REQUIRE(view[1] == 1);
+        REQUIRE(reader.pin().version() == 1); // nested
+    }
+    SECTION("nor with a writer") {
+        const auto other = index.writer();
+        writer.commit();
+        REQUIRE(other[1] == 1);
+    }
+    REQUIRE(index.snapshot()[1] == 2);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("the writer sees its only change, and can go on from it") {
+    Index index(1000);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer));
+    int& shard = writer.edit(1);
+    shard = 7;
+    SECTION("reading") {
+        REQUIRE(writer[1] == 7);
+        REQUIRE(writer.size() == 1000);
+    }
+    SECTION("looking ahead, which changes nothing") {
+        writer.prefetch(1);
+        writer.prefetch(2);
+        REQUIRE(TestAccess::batch(writer).builder.own_bytes() == 0);
+    }
+    SECTION("editing it again") {
+        REQUIRE(&writer.edit(1) == &shard);
+        REQUIRE(writer.modified_count() == 1);
+    }
+    SECTION("editing another, in its leaf or elsewhere") {
+        writer.edit(2) = 8;
+        writer.edit(900) = 9;
+        REQUIRE(writer[1] == 7);
+        REQUIRE(writer[2] == 8);
+        REQUIRE(writer[900] == 9);
+    }
+    SECTION("adding") {
+        writer.append(5);
+        REQUIRE(writer.size() == 1001);
+    }
+    SECTION("erasing another") { writer.erase(3); }
+    SECTION("requiring") {
+        writer.require(1);
+        writer.require(2);
+    }
+    SECTION("replacing it") {
+        writer.replace(1, 6);
+        REQUIRE(writer[1] == 6);
+        writer.edit(1) = 7;
+    }
+    SECTION("taking it back and doing it again") {
+        writer.revert(1);
+        REQUIRE_FALSE(writer.has_changes());
+        REQUIRE(writer[1] == 0);
+        writer.edit(1) = 7;
+    }
+    SECTION("erasing it, taking that back and doing it again") {
+        writer.erase(1);
+        REQUIRE_FALSE(writer.contains(1));
+        writer.revert(1);
+        REQUIRE(writer[1] == 0);
+        writer.edit(1) = 7;
+    }
+    SECTION("dropping it and doing it again") {
+        writer.discard();
+        REQUIRE(writer[1] == 0);
+        writer.edit(1) = 7;
+    }
+    SECTION("moving to a later version with it") {
+        index.replace(5, 1);
+        writer.rebase();
+        REQUIRE(writer[1] == 7);
+        REQUIRE(writer[5] == 1);
+    }
+    SECTION("after a conflict, with what is left of it") {
+        index.replace(1, 1);
+        REQUIRE_FALSE(writer.try_commit());
+        REQUIRE(writer[1] == 7);
+        writer.revert(1);
+        writer.rebase();
+        REQUIRE(writer[1] == 1);
+        writer.edit(1) = 7;
+    }
+    REQUIRE(test::validate(index) == "");
+    writer.commit();
+    REQUIRE(test::validate(index) == "");
+    REQUIRE(index.snapshot()[1] == 7);
+}
+
+TEST_CASE("a writer that goes leaves its only change behind nowhere") {
+    Index index(100);
+    std::optional<Writer> writer(index.writer());
+    REQUIRE(commits_in_place(index, *writer));
+    writer->edit(1) = 7;
+    writer.reset();
+    REQUIRE(test::validate(index) == "");
+    Writer next = index.writer(); // with the same batch
+    REQUIRE(next[1] == 0);
+    next.edit(2) = 5;
+    next.commit();
+    REQUIRE(index.snapshot()[1] == 0);
+    REQUIRE(index.snapshot()[2] == 5);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("where memory is limited, what a commit takes and frees is known before it") {
+    Index::Options options;
+    options.budget.hard_bytes = std::size_t{1} << 20;
+    Index index(100, options);
+    auto writer = index.writer();
+    for (int i = 0; i < 10; ++i) {
+        REQUIRE(commits_in_place(index, writer));
+        writer.edit(1) = i;
+        REQUIRE(TestAccess::batch(writer).builder.own_bytes() > 0);
+        writer.discard();
+    }
+    REQUIRE(test::validate(index) == "");
+}
+
 TEST_CASE("the last version number is reached in place and not passed") {
     Index::Options options;
     options.first_version = cowindex::detail::last_version - 1;

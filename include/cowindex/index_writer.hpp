@@ -112,15 +112,16 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// writer. *Exceptions* as `edit` and `fn`; what was edited before stays edited.
     template <class Ids, class Fn>
     void edit_each(Ids&& ids, Fn&& fn) {
+        Batch& edits = batch();
         auto leaf_ahead = std::begin(ids);
         auto ahead = std::begin(ids);
         const auto end = std::end(ids);
         const auto fetch_leaf = [&] {
-            if (leaf_ahead != end) this->tree().fetch_leaf_ahead(*leaf_ahead++);
+            if (leaf_ahead != end) edits.builder.fetch_leaf_ahead(*leaf_ahead++);
         };
         const auto fetch_next = [&] {
             fetch_leaf();
-            if (ahead != end) this->tree().fetch_ahead(*ahead++);
+            if (ahead != end) edits.builder.fetch_ahead(*ahead++);
         };
         for (int i = 0; i < fetched_ahead; ++i) fetch_leaf();
         for (int i = 0; i < fetched_ahead; ++i) fetch_next();
@@ -133,8 +134,9 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// As `prefetch` of the reading interface, for a shard that will be edited: fetches what the
     /// edit copies, too. A program that knows its next change calls it before it makes this one.
     COWINDEX_HINT void prefetch(ShardId id) const noexcept {
-        tree().fetch_leaf_ahead(id);
-        tree().fetch_ahead(id);
+        if (batch_ == nullptr) return;
+        batch_->builder.fetch_leaf_ahead(id);
+        batch_->builder.fetch_ahead(id);
     }
 
     /// Effect: `id` holds `shard` (pass a copy as `Shard(s)`); the old one is not cloned.

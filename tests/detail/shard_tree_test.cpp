@@ -33,10 +33,10 @@ struct Grown {
         for (const ShardId id : ids) put(id);
     }
 
-    const ShardTree<ShardId>& tree() const { return builder.tree(); }
+    const ShardTree<ShardId>& tree() { return builder.tree(); }
 
     // The ids that seek() leads to, from `first` on.
-    std::vector<ShardId> walk(ShardId first) const {
+    std::vector<ShardId> walk(ShardId first) {
         std::vector<ShardId> ids;
         for (ShardId id = first; tree().seek(id) != nullptr; ++id) ids.push_back(id);
         return ids;

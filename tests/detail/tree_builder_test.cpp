@@ -299,3 +299,95 @@ TEST_CASE("a random history of trees is as a history of maps") {
         REQUIRE(tree.size == expected.size());
     }
 }
+
+namespace {
+
+// Three published leaves below one inner node, and a late put into the second of them.
+struct Late {
+    Late() : builder({}, trees.pool) {
+        trees.pool.reserve({4, 4});
+        for (const int id : {1, 2, 70, 150}) builder.put(static_cast<ShardId>(id), trees.box(id));
+        trees.publish(builder);
+        Builder::Path path;
+        REQUIRE(builder.find(70, path) == before());
+        trees.pool.reserve(builder.need(path));
+        stock = trees.pool.bytes();
+        builder.put_late(70, path, box);
+    }
+    Box* made(int value) const {
+        return std::find_if(trees.boxes.begin(), trees.boxes.end(),
+                            [&](const auto& one) { return one->shard == value; })
+            ->get();
+    }
+    Box* before() const { return made(70); }
+
+    Trees trees;
+    Builder builder;
+    std::size_t stock = 0;
+    Box* box = trees.box(-1);
+};
+
+} // namespace
+
+TEST_CASE("a late put copies nothing until the tree is asked for") {
+    Late late;
+    REQUIRE(late.builder.own_bytes() == 0);
+    REQUIRE(late.trees.pool.bytes() == late.stock);
+    REQUIRE_FALSE(late.builder.is_untouched());
+    SECTION("by tree()") { REQUIRE(late.builder.tree().find(70) == late.box); }
+    SECTION("by find()") {
+        Builder::Path path;
+        REQUIRE(late.builder.find(71, path) == nullptr);
+        REQUIRE(late.builder.find(2, path) == late.made(2));
+        REQUIRE(path.own == 1); // the root is, the leaf is not
+        REQUIRE(late.builder.find(70, path) == late.box);
+        REQUIRE(path.own == 2);
+    }
+    SECTION("by need()") {
+        const NodeCount need = late.builder.need(2); // its leaf; the root is own by then
+        REQUIRE(need.leaves == 1);
+        REQUIRE(need.inners == 0);
+    }
+    REQUIRE(late.builder.own_bytes() == sizeof(Leaf<int>) + sizeof(Inner));
+    REQUIRE(late.trees.pool.bytes() + late.builder.own_bytes() == late.stock);
+    REQUIRE(late.builder.tree().find(70) == late.box);
+    REQUIRE(late.builder.tree().find(1) == late.made(1));
+    REQUIRE(late.trees.tree.find(70) == late.before()); // what was published is as it was
+    REQUIRE_FALSE(late.builder.put_in_base());
+    REQUIRE(late.trees.tree.find(70) == late.before());
+    late.trees.publish(late.builder);
+    REQUIRE(late.trees.tree.find(70) == late.box);
+}
+
+TEST_CASE("a late put can take its place in the base, and is over with that") {
+    Late late;
+    const Node* const root = late.trees.tree.root;
+    REQUIRE(late.builder.put_in_base());
+    REQUIRE(late.builder.is_untouched());
+    REQUIRE(late.trees.tree.find(70) == late.box);
+    REQUIRE(late.trees.tree.root == root);
+    REQUIRE_FALSE(late.builder.put_in_base());
+    REQUIRE(late.builder.tree().root == root);
+    REQUIRE(late.builder.own_bytes() == 0);
+    int retired = 0;
+    REQUIRE(late.builder.publish(9, [&](Node*) { ++retired; }) == 0);
+    REQUIRE(retired == 0);
+}
+
+TEST_CASE("a late put is forgotten where the builder starts again") {
+    Late late;
+    SECTION("from the same tree") {
+        late.builder.restart(late.trees.tree);
+        REQUIRE(late.builder.tree().find(70) == late.before());
+    }
+    SECTION("with what another has built") {
+        Builder other(late.trees.tree, late.trees.pool);
+        late.trees.pool.reserve(other.need(1));
+        other.put(1, late.box);
+        late.builder.adopt(other);
+        REQUIRE(late.builder.tree().find(1) == late.box);
+        REQUIRE(late.builder.tree().find(70) == late.before());
+    }
+    REQUIRE_FALSE(late.builder.put_in_base());
+    REQUIRE(late.trees.tree.find(70) == late.before());
+}

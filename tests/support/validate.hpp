@@ -185,13 +185,14 @@ class TreeWalk {
         if (problem_.empty()) problem_ = what;
     }
 
+    // A shard may be younger than its leaf: where nobody could look, it took its place there.
     void check_birth(cowindex::Version birth, cowindex::Version parent_birth, bool parent_own) {
         if (birth == cowindex::detail::unborn) {
             if (!unborn_allowed_) fail("something unborn is published");
             if (!parent_own) fail("something unborn below something published");
         } else {
             if (birth > version_) fail("something is younger than its version");
-            if (birth > parent_birth) fail("a child is younger than its parent");
+            if (birth > parent_birth) fail("a node is younger than its parent");
         }
     }
 
@@ -216,7 +217,7 @@ class TreeWalk {
             ++used;
             if (i >= node.extent) return fail("a child is beyond the extent");
             if constexpr (AnyNode::width == cowindex::detail::leaf_width) {
-                visit_box(*node.child[i], first + i, node.birth, own);
+                visit_box(*node.child[i], first + i, own);
             } else {
                 const unsigned shift =
                     cowindex::detail::leaf_bits + cowindex::detail::inner_bits * (level - 1);
@@ -228,10 +229,9 @@ class TreeWalk {
         if (used == 0) fail("a node is empty");
     }
 
-    void visit_box(const typename Leaf::Child& box, cowindex::ShardId id,
-                   cowindex::Version leaf_birth, bool own) {
+    void visit_box(const typename Leaf::Child& box, cowindex::ShardId id, bool own) {
         if (!found_.objects.insert(&box)) return fail("a shard is twice in one tree");
-        check_birth(box.birth, leaf_birth, own);
+        check_birth(box.birth, version_, own);
         if (id >= tree_.id_bound) fail("a shard is at or above id_bound");
         found_.shard_bytes += box.bytes();
         ++found_.shards;

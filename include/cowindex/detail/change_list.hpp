@@ -42,14 +42,14 @@ class ChangeList {
     // batch does not fit into the nearer caches.
     template <class Fn>
     void walk(Fn&& fn) {
-        static constexpr std::size_t fetched_ahead = 8;
-        const std::size_t count = list_.size();
-        for (std::size_t i = 0; i < count; ++i) {
-            if (i + fetched_ahead < count) {
-                prefetch(list_[i + fetched_ahead].before, sizeof(Object));
-                prefetch(list_[i + fetched_ahead].after, sizeof(Object));
+        static constexpr std::ptrdiff_t fetched_ahead = 8;
+        Entry* const end = list_.data() + list_.size();
+        for (Entry* change = list_.data(); change != end; ++change) {
+            if (end - change > fetched_ahead) {
+                prefetch(change[fetched_ahead].before, sizeof(Object));
+                prefetch(change[fetched_ahead].after, sizeof(Object));
             }
-            fn(list_[i]);
+            fn(*change);
         }
     }
 

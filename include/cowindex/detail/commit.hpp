@@ -184,10 +184,10 @@ typename Core<Shard, Policy>::Chain::LiveBytes Core<Shard, Policy>::stamp(
 template <class Shard, class Policy>
 Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& built,
                                      Guard<Lock>& guard) noexcept {
-    const NodeCount nodes = built.own_count();
     Record* const record = std::exchange(batch.spare, nullptr);
     record->version = chain_.latest()->version + 1;
     record->tree = built.tree();
+    const NodeCount nodes = built.own_count();
 
     Trash trash;
     DeadList& retired = trash.objects; // what stays there nobody can hold
@@ -213,10 +213,14 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
 template <class Shard, class Policy>
 inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& guard) noexcept {
     Record& record = *batch.base;
-    const NodeCount nodes = batch.builder.own_count();
     const Version version = record.version + 1;
     record.version = version;
-    record.tree = batch.builder.tree();
+    const bool late = batch.builder.put_in_base(); // then it is the only change
+    NodeCount nodes;
+    if (!late) {
+        record.tree = batch.builder.tree();
+        nodes = batch.builder.own_count();
+    }
 
     Object* trash = nullptr; // what is not kept at once
     std::size_t unlinked = 0;
@@ -232,26 +236,29 @@ inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& 
     chain_.replace(lost, born);
     Policy::sync_point(SyncPoint::commit_published);
 
-    count_commit(batch, lost.shards + lost.nodes, unlinked);
+    const std::size_t reclaimed = lost.shards + lost.nodes;
+    count_commit(batch, reclaimed, unlinked, chain_.latest_bytes() + reclaimed);
     unlock_and_announce(guard);
 
     const std::size_t shards = batch.changes.size();
     batch.forget_changes();
     if (trash != nullptr) free_objects(trash, &batch);
-    batch.fit_stocks(nodes, shards);
+    if (!late) { // else the stocks fit since the commit before
+        batch.expects_in_place = shards == 1 && !settings_.has_budget();
+        batch.fit_stocks(nodes, shards);
+    }
     return version;
 }
 
 // Effect: counts a commit that has taken `reclaimed` bytes out of the index, of which `unlinked`
-// are still to be freed. Precondition: the lock is held.
+// are still to be freed. There were `most` bytes before. Precondition: the lock is held.
 template <class Shard, class Policy>
 inline void Core<Shard, Policy>::count_commit(Batch& batch, std::size_t reclaimed,
-                                              std::size_t unlinked) noexcept {
+                                              std::size_t unlinked, std::size_t most) noexcept {
     batch.commits.add_alone();
     batch.reclaimed.add_alone(reclaimed);
     batch.unlinked.add_alone(unlinked); // what destructors commit with this writer adds to it
-    if (const std::size_t bytes = chain_.total_bytes() + reclaimed; bytes > peak_bytes_)
-        peak_bytes_ = bytes;
+    if (most > peak_bytes_) peak_bytes_ = most;
 }
 
 template <class Shard, class Policy>
@@ -280,11 +287,12 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
         chain_.revisit_dropped(drain_versions);
         chain_.take_garbage(trash, batch.lane, drain.effort);
     }
-    count_commit(batch, trash.bytes(), trash.bytes());
+    count_commit(batch, trash.bytes(), trash.bytes(), chain_.total_bytes() + trash.bytes());
     batch.spare = chain_.take_record();
     unlock_and_announce(guard);
 
     const std::size_t shards = batch.changes.size();
+    batch.expects_in_place = false;
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);
     batch.fit_stocks(nodes, shards, least);

@@ -323,7 +323,8 @@ class Core {
     template <class Retire>
     [[nodiscard]] typename Chain::LiveBytes stamp(Batch& batch, typename Batch::Builder& built,
                                                   Version version, Retire&& retire) noexcept;
-    void count_commit(Batch& batch, std::size_t reclaimed, std::size_t unlinked) noexcept;
+    void count_commit(Batch& batch, std::size_t reclaimed, std::size_t unlinked,
+                      std::size_t most) noexcept;
     void unlock_and_announce(Guard<Lock>& guard) noexcept;
     struct Drain { // how much of what others have retired a commit deals with at most
         std::size_t objects;

@@ -67,6 +67,11 @@ struct ShardBox : Object {
     template <class Make>
     explicit ShardBox(Make&& make) : Object(sizeof(ShardBox)), shard(std::forward<Make>(make)()) {}
 
+    // As of any object; it is known to be no node.
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return static_cast<std::size_t>(bytes_and_kind);
+    }
+
     Shard shard;
 };
 

@@ -29,10 +29,19 @@ class TreeBuilder {
     TreeBuilder& operator=(const TreeBuilder&) = delete;
     ~TreeBuilder() { recycle(); }
 
-    [[nodiscard]] const ShardTree<Shard>& tree() const noexcept { return tree_; }
+    // Makes a late put first; so do need() and find(), one of which precedes every other change.
+    [[nodiscard]] const ShardTree<Shard>& tree() noexcept {
+        link_late();
+        return tree_;
+    }
+
+    // Hints, as those of the tree.
+    COWINDEX_HINT void fetch_ahead(ShardId id) const noexcept { tree_.fetch_ahead(id); }
+    COWINDEX_HINT void fetch_leaf_ahead(ShardId id) const noexcept { tree_.fetch_leaf_ahead(id); }
 
     // The nodes that put() or remove() of `id` will take: those of its path that are not own yet.
-    [[nodiscard]] NodeCount need(ShardId id) const noexcept {
+    [[nodiscard]] NodeCount need(ShardId id) noexcept {
+        link_late();
         NodeCount count;
         const unsigned height = std::max(tree_.height, height_for(id));
         if (tree_.root != nullptr) count.inners = height - tree_.height; // new roots above the old
@@ -50,11 +59,12 @@ class TreeBuilder {
     // The nodes that lead to a shard, from the root down. Below a published one all are published.
     struct Path {
         Node* node[path_length];
-        unsigned own; // how many are the builder's own
+        unsigned own = 0; // how many are the builder's own
     };
 
     // The box of `id`, and the path to it; null where it is absent, the path is then useless.
-    [[nodiscard]] Box* find(ShardId id, Path& path) const noexcept {
+    [[nodiscard]] Box* find(ShardId id, Path& path) noexcept {
+        link_late();
         if (id >= tree_.id_bound) return nullptr;
         return tree_.height < ShardTree<Shard>::fetched_height ? descend<false>(id, path)
                                                                : descend<true>(id, path);
@@ -85,6 +95,25 @@ class TreeBuilder {
             *link = leaf = copy(*static_cast<Leaf<Shard>*>(leaf), pool_->take_leaf());
         }
         static_cast<Leaf<Shard>*>(leaf)->child[leaf_index(id)] = box;
+    }
+
+    // Effect: as put(), but not before somebody asks for the tree: until then nothing is copied,
+    // and nothing at all where put_in_base() is called instead. Preconditions: those of put(), the
+    // pool keeps what it holds for as long, and no node is own.
+    void put_late(ShardId id, const Path& path, Box* box) noexcept {
+        late_ = box;
+        late_id_ = id;
+        late_place_ = &static_cast<Leaf<Shard>*>(path.node[tree_.height])->child[leaf_index(id)];
+    }
+    // Effect: what was put late takes its place in the tree that the builder started from, of which
+    // there is no other user. False: nothing was.
+    [[nodiscard]] bool put_in_base() noexcept {
+        if (late_ == nullptr) return false;
+        *late_place_ = std::exchange(late_, nullptr);
+        return true;
+    }
+    [[nodiscard]] bool is_untouched() const noexcept {
+        return own_nodes_ == nullptr && late_ == nullptr;
     }
 
     // Effect: `id` maps to `box`. Precondition: the pool holds need(id).
@@ -140,6 +169,7 @@ class TreeBuilder {
     // tree. Constant work for each node copied.
     template <class Retire>
     [[nodiscard]] std::size_t publish(Version birth, Retire&& retire) noexcept {
+        if (own_nodes_ == nullptr) return 0;
         std::size_t bytes = own_bytes();
         for (Node* node = own_nodes_; node != nullptr;) {
             Node* next = static_cast<Node*>(node->next);
@@ -199,6 +229,17 @@ class TreeBuilder {
     }
 
   private:
+    void link_late() noexcept {
+        if (late_ != nullptr) [[unlikely]]
+            link();
+    }
+    COWINDEX_COLD void link() noexcept {
+        Box* const box = std::exchange(late_, nullptr);
+        Path path;
+        static_cast<void>(find(late_id_, path));
+        put(late_id_, path, box);
+    }
+
     template <bool fetched>
     [[nodiscard]] Box* descend(ShardId id, Path& path) const noexcept {
         Node* node = tree_.root;
@@ -211,7 +252,8 @@ class TreeBuilder {
             path.node[depth] = node;
             if (leaf) {
                 path.own = 0;
-                while (path.own <= depth && path.node[path.own]->birth == unborn) ++path.own;
+                if (own_nodes_ != nullptr)
+                    while (path.own <= depth && path.node[path.own]->birth == unborn) ++path.own;
                 return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];
             }
             ++depth;
@@ -333,6 +375,7 @@ class TreeBuilder {
             node = next;
         }
         forget_own();
+        late_ = nullptr;
     }
 
     ShardTree<Shard> tree_;
@@ -341,6 +384,10 @@ class TreeBuilder {
     Counter own_leaves_;
     Counter own_inners_;
     std::size_t barren_ = 0; // own nodes that are empty and have no origin
+
+    Box* late_ = nullptr; // null: no put is late
+    ShardId late_id_ = 0;
+    Box** late_place_ = nullptr; // in the published leaf
 };
 
 } // namespace cowindex::detail

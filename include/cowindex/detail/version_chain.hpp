@@ -212,6 +212,10 @@ class VersionChain {
         return live_.shards + live_.nodes + dead_bytes_ + garbage_.bytes() +
                (length_ + dropped_count()) * sizeof(Record);
     }
+    // The same where it is idle.
+    [[nodiscard]] std::size_t latest_bytes() const noexcept {
+        return live_.shards + live_.nodes + sizeof(Record);
+    }
     [[nodiscard]] std::size_t pooled_count() const noexcept { return pooled_count_; }
 
     // The bytes that would be freed if `record` alone were let go, its own included.

@@ -40,7 +40,7 @@ class WriteBatch {
     WriteBatch(const WriteBatch&) = delete;
     WriteBatch& operator=(const WriteBatch&) = delete;
 
-    [[nodiscard]] const ShardTree<Shard>& tree() const noexcept { return builder.tree(); }
+    [[nodiscard]] const ShardTree<Shard>& tree() noexcept { return builder.tree(); }
     [[nodiscard]] bool has_changes() const noexcept { return !changes.empty(); }
 
     // ---- edits -------------------------------------------------------------------------------
@@ -313,15 +313,14 @@ class WriteBatch {
         rollback.done();
     }
 
-    [[nodiscard]] Box* present(ShardId id, typename Builder::Path& path) const {
+    [[nodiscard]] Box* present(ShardId id, typename Builder::Path& path) {
         Box* box = builder.find(id, path);
         if (box == nullptr) throw_absent(id, tree().id_bound);
         return box;
     }
-    [[nodiscard]] Box* present(ShardId id) const {
-        Box* box = tree().find(id);
-        if (box == nullptr) throw_absent(id, tree().id_bound);
-        return box;
+    [[nodiscard]] Box* present(ShardId id) {
+        typename Builder::Path path;
+        return present(id, path);
     }
 
     // Counts a copy, and times some.
@@ -351,7 +350,10 @@ class WriteBatch {
     // Precondition: room for one change and for its path is reserved.
     void change_present(ShardId id, const typename Builder::Path& path, Box* before,
                         Box* after) noexcept {
-        builder.put(id, path, after);
+        if (expects_in_place && builder.is_untouched())
+            builder.put_late(id, path, after);
+        else
+            builder.put(id, path, after);
         changes.add({id, before, after});
         count(after);
     }
@@ -392,9 +394,10 @@ class WriteBatch {
     std::vector<ShardId> conflicts; // of a refusal, for the writer to take
     std::size_t refused_bytes = 0;  // what the index would hold after the commit that was refused
     bool counts_on_room = false;    // the commit fits only if what it sets free is freed at once
-    bool held_up = false; // it did not fit while other writers were open, which may let go
-    bool busy = false;    // in an operation that runs user code and is not over with that
-    bool closing = false; // to be closed when it is over
+    bool held_up = false;          // it did not fit while other writers were open, which may let go
+    bool busy = false;             // in an operation that runs user code and is not over with that
+    bool closing = false;          // to be closed when it is over
+    bool expects_in_place = false; // its last commit was one, of one shard
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the writer ends; until then metrics() adds them up.
