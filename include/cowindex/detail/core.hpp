@@ -288,6 +288,9 @@ class Core {
     [[nodiscard]] Record* new_record();
     [[nodiscard]] Batch* take_idle(std::thread::id thread) noexcept;
     void destroy_batch(Batch* batch) noexcept;
+    [[nodiscard]] ActiveUpdate*& updates_of(std::thread::id thread) noexcept {
+        return updates_[thread_entry(thread)];
+    }
     void forget_update(ActiveUpdate& update) noexcept;
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
 
@@ -366,7 +369,7 @@ class Core {
     std::size_t open_count_ = 0;
     std::size_t idle_count_ = 0;
     std::size_t next_lane_ = 0;
-    ActiveUpdate* updates_ = nullptr;
+    ActiveUpdate* updates_[thread_entries] = {}; // by thread: others' are on their stacks
     std::size_t peak_bytes_ = 0;
     bool under_pressure_ = false; // past the soft limit, and on_pressure was called
     std::size_t waiters_ = 0;     // threads in wait_for()

@@ -59,9 +59,9 @@ COWINDEX_COLD typename Core<Shard, Policy>::Record* Core<Shard, Policy>::new_rec
 template <class Shard, class Policy>
 typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string label,
                                                                      ActiveUpdate* update) {
-    const auto thread = std::this_thread::get_id();
+    const auto thread = update != nullptr ? update->thread : std::this_thread::get_id();
     const auto open = [&](Batch* batch) { // the lock is held
-        batch->label.swap(label);
+        if (!label.empty()) batch->label.swap(label);
         batch->user = thread;
         move_base(*batch, chain_.latest());
         batch->previous = nullptr;
@@ -69,7 +69,7 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
         if (batch->next != nullptr) batch->next->previous = batch;
         ++open_count_;
         if (batch->spare == nullptr) batch->spare = chain_.take_record();
-        if (update != nullptr) update->next = std::exchange(updates_, update);
+        if (update != nullptr) update->next = std::exchange(updates_of(thread), update);
     };
 
     Batch* batch = nullptr;
@@ -77,7 +77,7 @@ typename Core<Shard, Policy>::Batch* Core<Shard, Policy>::open_batch(std::string
     {
         Guard guard(lock_);
         if (update != nullptr)
-            for (const ActiveUpdate* other = updates_; other != nullptr; other = other->next)
+            for (const ActiveUpdate* other = updates_of(thread); other; other = other->next)
                 nested = nested || (other->thread == thread && other->depth == update->depth);
         if (!nested && (batch = take_idle(thread)) != nullptr) open(batch);
     }
@@ -129,7 +129,7 @@ void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexce
         Guard guard(lock_);
         fold_tallies(*batch);
         move_base(*batch, nullptr);
-        label.swap(batch->label);
+        if (!batch->label.empty()) label.swap(batch->label);
         (batch->previous == nullptr ? open_ : batch->previous->next) = batch->next;
         if (batch->next != nullptr) batch->next->previous = batch->previous;
         --open_count_;
@@ -161,7 +161,7 @@ void Core<Shard, Policy>::end_update(ActiveUpdate& update) noexcept {
 
 template <class Shard, class Policy>
 void Core<Shard, Policy>::forget_update(ActiveUpdate& update) noexcept {
-    ActiveUpdate** link = &updates_;
+    ActiveUpdate** link = &updates_of(update.thread);
     while (*link != &update) link = &(*link)->next;
     *link = update.next;
 }

@@ -3,9 +3,12 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include <cowindex/detail/commit_lock.hpp>
@@ -176,6 +179,19 @@ class PinRegistry {
     std::size_t claimed_ = 0;
 };
 
+// Which of so many entries is a thread's. Handles of threads are often addresses that differ in
+// their upper bits only, so they are mixed; the standard library's hash takes ten times as long.
+inline constexpr std::size_t thread_entries = 32;
+[[nodiscard]] inline std::size_t thread_entry(std::thread::id thread) noexcept {
+    std::uint64_t handle = 0;
+    if constexpr (std::has_unique_object_representations_v<std::thread::id> &&
+                  sizeof(thread) <= sizeof(handle))
+        std::memcpy(&handle, &thread, sizeof(thread));
+    else
+        handle = std::hash<std::thread::id>{}(thread);
+    return (handle * 0x9E3779B97F4A7C15U) >> (64 - 5);
+}
+
 // Slots lent to threads that carry no reader of their own. A thread comes back to the entry it used
 // last, so that threads mostly do not meet.
 template <class Slot>
@@ -194,15 +210,12 @@ class SlotLender {
     struct alignas(line_pair) Entry {
         std::atomic<Slot*> slot{nullptr};
     };
-    static constexpr std::size_t entries = 32;
 
     [[nodiscard]] Entry& entry() noexcept {
-        // Thread handles are often addresses that differ in their upper bits only: mix.
-        const std::size_t hash = std::hash<std::thread::id>{}(std::this_thread::get_id());
-        return entries_[((hash * 0x9E3779B97F4A7C15U) >> (sizeof(hash) * 8 - 5)) % entries];
+        return entries_[thread_entry(std::this_thread::get_id())];
     }
 
-    Entry entries_[entries];
+    Entry entries_[thread_entries];
 };
 
 } // namespace cowindex::detail
