@@ -369,6 +369,41 @@ TEST_CASE("the writer sees its only change, and can go on from it") {
     REQUIRE(index.snapshot()[1] == 7);
 }
 
+TEST_CASE("edit_each() asks the writer anew for each shard: what it calls may move it") {
+    Index index(100'000);
+    std::vector<std::optional<Writer>> many;
+    for (int i = 0; i < 8; ++i) many.emplace_back(index.writer());
+    Writer writer = index.writer();
+    many.clear(); // eight batches are idle: those that end now are freed
+    std::vector<ShardId> ids;
+    for (ShardId id = 0; id < 90'000; id += 900) ids.push_back(id);
+    int turn = 0;
+    SECTION("another writer moves in") {
+        writer.edit_each(ids, [&](ShardId, int& shard) {
+            shard = 1;
+            if (++turn != 3) return;
+            std::vector<Writer> others;
+            for (int i = 0; i < 8; ++i) others.push_back(index.writer());
+            Writer next = index.writer();
+            others.clear();
+            writer = std::move(next);
+        });
+        REQUIRE(writer.modified_count() == ids.size() - 3);
+    }
+    SECTION("it moves out") {
+        REQUIRE_THROWS_AS(writer.edit_each(ids,
+                                           [&](ShardId, int& shard) {
+                                               shard = 1;
+                                               if (++turn == 3) Writer(std::move(writer));
+                                           }),
+                          std::logic_error);
+    }
+    SECTION("it has none, and nothing to edit") {
+        static_cast<void>(Writer(std::move(writer)));
+        writer.edit_each(std::vector<ShardId>(), [](ShardId, int&) {});
+    }
+}
+
 TEST_CASE("a writer that goes leaves its only change behind nowhere") {
     Index index(100);
     std::optional<Writer> writer(index.writer());

@@ -63,10 +63,10 @@ class [[nodiscard]] CommitResult {
 /// commit the writer is based on what it published and can go on. After a conflict it still holds
 /// its edits. Dropping a writer discards them; nothing is ever committed by a destructor.
 ///
-/// *Thread safety* one thread at a time; references from `edit()` to different shards may be
-/// written from different threads. *Invalidation* iterators end with the next edit that
-/// clones, adds or removes a shard; references from `edit(id)` stay valid through failed commits,
-/// `rebase()` and moves of the writer, until a successful commit, `discard()`, or
+/// *Thread safety* one thread at a time, also for reading; references from `edit()` to different
+/// shards may be written from different threads. *Invalidation* iterators end with the next edit
+/// that clones, adds or removes a shard; references from `edit(id)` stay valid through failed
+/// commits, `rebase()` and moves of the writer, until a successful commit, `discard()`, or
 /// `replace`/`revert`/`erase` of that id. *Exceptions* every member gives the strong guarantee:
 /// after a throw from allocation, a copy, a move or the policy, the writer is as before and can be
 /// used again. A moved-from writer throws `std::logic_error` when edited or committed.
@@ -112,16 +112,15 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// writer. *Exceptions* as `edit` and `fn`; what was edited before stays edited.
     template <class Ids, class Fn>
     void edit_each(Ids&& ids, Fn&& fn) {
-        Batch& edits = batch();
         auto leaf_ahead = std::begin(ids);
         auto ahead = std::begin(ids);
         const auto end = std::end(ids);
         const auto fetch_leaf = [&] {
-            if (leaf_ahead != end) edits.builder.fetch_leaf_ahead(*leaf_ahead++);
+            if (leaf_ahead != end) fetch_leaf_of(*leaf_ahead++);
         };
         const auto fetch_next = [&] {
             fetch_leaf();
-            if (ahead != end) edits.builder.fetch_ahead(*ahead++);
+            if (ahead != end) fetch_shard_of(*ahead++);
         };
         for (int i = 0; i < fetched_ahead; ++i) fetch_leaf();
         for (int i = 0; i < fetched_ahead; ++i) fetch_next();
@@ -134,9 +133,8 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     /// As `prefetch` of the reading interface, for a shard that will be edited: fetches what the
     /// edit copies, too. A program that knows its next change calls it before it makes this one.
     COWINDEX_HINT void prefetch(ShardId id) const noexcept {
-        if (batch_ == nullptr) return;
-        batch_->builder.fetch_leaf_ahead(id);
-        batch_->builder.fetch_ahead(id);
+        fetch_leaf_of(id);
+        fetch_shard_of(id);
     }
 
     /// Effect: `id` holds `shard` (pass a copy as `Shard(s)`); the old one is not cloned.
@@ -192,8 +190,9 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     [[nodiscard]] std::size_t modified_count() const noexcept {
         return batch_ == nullptr ? 0 : batch_->changes.size();
     }
-    /// *Returns* the bytes of this writer's clones, new shards and tree nodes. Until the
-    /// commit measures them, a clone counts as much as the shard it was copied from, and a new
+    /// *Returns* the bytes of this writer's clones, new shards and tree nodes; the nodes of a first
+    /// change may be made when the writer is next asked for something. Until the commit measures
+    /// them, a clone counts as much as the shard it was copied from, and a new
     /// shard as `sizeof`.
     [[nodiscard]] std::size_t memory_overhead() const noexcept {
         return batch_ == nullptr ? 0 : batch_->uncommitted_bytes();
@@ -337,6 +336,14 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
         return *batch_;
     }
     [[nodiscard]] Core& core_of(Batch&) noexcept { return *core_; }
+
+    // Ask each time: what an edit calls may move the writer.
+    COWINDEX_HINT void fetch_leaf_of(ShardId id) const noexcept {
+        if (batch_ != nullptr) batch_->builder.fetch_leaf_ahead(id);
+    }
+    COWINDEX_HINT void fetch_shard_of(ShardId id) const noexcept {
+        if (batch_ != nullptr) batch_->builder.fetch_ahead(id);
+    }
 
     [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept {
         static constexpr detail::ShardTree<Shard> nothing{};

@@ -333,7 +333,7 @@ TEST_CASE("a late put copies nothing until the tree is asked for") {
     Late late;
     REQUIRE(late.builder.own_bytes() == 0);
     REQUIRE(late.trees.pool.bytes() == late.stock);
-    REQUIRE_FALSE(late.builder.is_untouched());
+    REQUIRE_FALSE(late.builder.has_own());
     SECTION("by tree()") { REQUIRE(late.builder.tree().find(70) == late.box); }
     SECTION("by find()") {
         Builder::Path path;
@@ -363,7 +363,7 @@ TEST_CASE("a late put can take its place in the base, and is over with that") {
     Late late;
     const Node* const root = late.trees.tree.root;
     REQUIRE(late.builder.put_in_base());
-    REQUIRE(late.builder.is_untouched());
+    REQUIRE_FALSE(late.builder.has_own());
     REQUIRE(late.trees.tree.find(70) == late.box);
     REQUIRE(late.trees.tree.root == root);
     REQUIRE_FALSE(late.builder.put_in_base());

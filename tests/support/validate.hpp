@@ -68,9 +68,20 @@ struct TestAccess {
     [[nodiscard]] static std::size_t idle_count(Core& core) {
         return core.idle_count_;
     }
+    /// The tree without the put that is late, and the box of that: asking for the tree would make
+    /// it.
+    template <class Builder>
+    [[nodiscard]] static const auto& early_tree(const Builder& builder) {
+        return builder.tree_;
+    }
+    template <class Builder>
+    [[nodiscard]] static const void* late_box(const Builder& builder) {
+        return builder.late_;
+    }
     template <class Core>
     [[nodiscard]] static bool updating(Core& core) {
-        return core.updates_ != nullptr;
+        return std::any_of(std::begin(core.updates_), std::end(core.updates_),
+                           [](const auto* first) { return first != nullptr; });
     }
 };
 
@@ -487,17 +498,22 @@ class Validation {
 
     template <class Batch>
     void check_batch(Batch& batch) {
+        const auto& tree = TestAccess::early_tree(batch.builder);
+        const void* const late = TestAccess::late_box(batch.builder);
+        if (late != nullptr && (batch.changes.size() != 1 || tree.root != batch.base->tree.root))
+            fail("more than one change is late", batch.base);
         batch_reachable_.clear();
         const std::string wrong =
-            TreeWalk<Shard>(batch.tree(), batch.base->version, true, batch_reachable_).check();
+            TreeWalk<Shard>(tree, batch.base->version, true, batch_reachable_).check();
         if (!wrong.empty()) fail("in a writer: " + wrong, batch.base);
         std::size_t boxes = 0;
         for (std::size_t i = 0; i < batch.changes.size(); ++i) {
             const auto& change = batch.changes[i];
             if (batch.base->tree.find(change.id) != change.before)
                 fail("a change does not know what it replaces", batch.base);
-            if (batch.tree().find(change.id) != change.after)
+            if (tree.find(change.id) != (late == nullptr ? change.after : change.before))
                 fail("a change is not in the writer's tree", batch.base);
+            if (late != nullptr && late != change.after) fail("another change is late", batch.base);
             if (change.after == nullptr) continue;
             boxes += change.after->bytes();
             if (change.after->birth != cowindex::detail::unborn || change.after->change != i)

@@ -4,7 +4,8 @@
 //   section   under the lock, noexcept: check, publish, retire, unlink a little garbage
 //   finish    free that garbage, run user destructors: no lock held
 //
-// A batch whose base is still the latest publishes the tree that it has built already. Otherwise
+// A batch whose base is still the latest publishes the tree that it has built already, or, where
+// nobody can look, makes its only change in that version's own leaf. Otherwise
 // its changes are replayed on the latest tree, after a check shard by shard that nobody else
 // changed what it changed or required. The objects to retire are always those of the latest tree:
 // those of the base may have been retired by others already.

@@ -1,9 +1,9 @@
 // The persistent wide tree from ids to shards, as readers see it.
 //
 // Every version has a tree of its own that shares all it can with its neighbours: a commit copies
-// the nodes on the path to each shard it touches. Nodes and shards are plain pointers without
-// reference counts; the version at which each was born, and the dead lists of the versions
-// (version_chain.hpp), decide when one may be freed.
+// the nodes on the path to each shard it touches, unless nobody can tell the versions apart. Nodes
+// and shards are plain pointers without reference counts; the version at which each was born, and
+// the dead lists of the versions (version_chain.hpp), decide when one may be freed.
 #pragma once
 
 #include <algorithm>

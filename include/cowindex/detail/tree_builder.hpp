@@ -1,4 +1,5 @@
-// Builds the next tree of one writer by copying paths of a published one.
+// Builds the next tree of one writer by copying paths of a published one. The first change may
+// wait, with nothing copied, until somebody asks for the tree (put_late).
 //
 // Nodes made here stay `unborn` until the commit stamps them: a node is copied at most once for a
 // whole batch, and an unborn node that a builder can reach is always its own, since published nodes
@@ -17,6 +18,8 @@
 #include <cowindex/detail/shard_tree.hpp>
 
 namespace cowindex::detail {
+
+struct TestAccess;
 
 template <class Shard, class Allocator>
 class TreeBuilder {
@@ -112,9 +115,7 @@ class TreeBuilder {
         *late_place_ = std::exchange(late_, nullptr);
         return true;
     }
-    [[nodiscard]] bool is_untouched() const noexcept {
-        return own_nodes_ == nullptr && late_ == nullptr;
-    }
+    [[nodiscard]] bool has_own() const noexcept { return own_nodes_ != nullptr; }
 
     // Effect: `id` maps to `box`. Precondition: the pool holds need(id).
     void put(ShardId id, Box* box) noexcept {
@@ -229,6 +230,8 @@ class TreeBuilder {
     }
 
   private:
+    friend struct TestAccess;
+
     void link_late() noexcept {
         if (late_ != nullptr) [[unlikely]]
             link();
@@ -251,7 +254,7 @@ class TreeBuilder {
                 prefetch(node, leaf ? sizeof(Leaf<Shard>) : sizeof(Inner));
             path.node[depth] = node;
             if (leaf) {
-                path.own = 0;
+                path.own = 0; // the path may have been used before
                 if (own_nodes_ != nullptr)
                     while (path.own <= depth && path.node[path.own]->birth == unborn) ++path.own;
                 return static_cast<Leaf<Shard>*>(node)->child[leaf_index(id)];

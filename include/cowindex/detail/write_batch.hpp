@@ -350,7 +350,7 @@ class WriteBatch {
     // Precondition: room for one change and for its path is reserved.
     void change_present(ShardId id, const typename Builder::Path& path, Box* before,
                         Box* after) noexcept {
-        if (expects_in_place && builder.is_untouched())
+        if (expects_in_place && !builder.has_own())
             builder.put_late(id, path, after);
         else
             builder.put(id, path, after);
