@@ -404,6 +404,16 @@ TEST_CASE("edit_each() asks the writer anew for each shard: what it calls may mo
     }
 }
 
+TEST_CASE("where somebody can look, the path is copied by the edit, not under the lock") {
+    Index index(1000);
+    auto writer = index.writer();
+    REQUIRE(commits_in_place(index, writer));
+    const auto reader = index.reader();
+    REQUIRE_FALSE(commits_in_place(index, writer)); // the edit did not expect it
+    writer.edit(1) += 1;
+    REQUIRE(TestAccess::batch(writer).builder.own_bytes() > 0);
+}
+
 TEST_CASE("a writer that goes leaves its only change behind nowhere") {
     Index index(100);
     std::optional<Writer> writer(index.writer());

@@ -1279,6 +1279,47 @@ TEST_CASE("a version held is listed with the labels of its own holders, and its 
     }
 }
 
+TEST_CASE("updates of more threads than there are lists of them end in any order") {
+    static constexpr int count = 2 * static_cast<int>(cowindex::detail::thread_entries) + 1;
+    Index index(count);
+    auto& core = TestAccess::core(index);
+    std::atomic<int> begun{0};
+    std::atomic<int> next{0}; // whose turn it is to end: first come, first gone
+    std::vector<std::thread> threads;
+    for (int i = 0; i < count; ++i) {
+        threads.emplace_back([&, i] {
+            index.edit(static_cast<ShardId>(i), [&](int& value) {
+                value = i;
+                ++begun;
+                while (begun != count || next != i) std::this_thread::yield();
+            });
+            ++next;
+        });
+        while (begun != i + 1) std::this_thread::yield();
+    }
+    for (std::thread& thread : threads) thread.join();
+    REQUIRE_FALSE(TestAccess::updating(core));
+    const auto snapshot = index.snapshot();
+    for (int i = 0; i < count; ++i) REQUIRE(snapshot[static_cast<ShardId>(i)] == i);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a writer's label goes with it, and is not that of who gets its batch") {
+    Index index(3);
+    const auto labels = [&](std::string label) {
+        const auto writer = index.writer(std::move(label));
+        index.replace(0, 1); // with another batch: the writer holds an old version now
+        return index.pins().at(0).labels;
+    };
+    using Labels = std::vector<std::string>;
+    REQUIRE(labels("first") == Labels{"first"});
+    REQUIRE(labels("") == Labels{});
+    REQUIRE(labels("a label that does not fit into the string itself") ==
+            Labels{"a label that does not fit into the string itself"});
+    REQUIRE(labels("") == Labels{});
+    REQUIRE(TestAccess::idle_count(TestAccess::core(index)) == 2);
+}
+
 TEST_CASE("the last version ends the history for a writer on an older base, too") {
     Index::Options options;
     options.first_version = last_version - 1;
@@ -1386,6 +1427,21 @@ TEST_CASE("so does one that goes on with large batches") {
     std::optional<Index::Writer> other; // then none is made in place
     if (GENERATE(false, true)) other.emplace(index.writer());
     REQUIRE(allocates_only_at_first(commits));
+}
+
+TEST_CASE("and with batches that copy more nodes than are kept anyway") {
+    static constexpr ShardId leaves = 3 * cowindex::detail::least_kept;
+    Index index(leaves * cowindex::detail::leaf_width);
+    auto writer = index.writer();
+    std::optional<Index::Writer> other; // then none is made in place
+    if (GENERATE(false, true)) other.emplace(index.writer());
+    REQUIRE(allocates_only_at_first([&] {
+        for (int i = 0; i < 3; ++i) {
+            for (ShardId leaf = 0; leaf < leaves; ++leaf)
+                writer.edit(leaf * cowindex::detail::leaf_width) = 1;
+            writer.commit();
+        }
+    }));
 }
 
 namespace {

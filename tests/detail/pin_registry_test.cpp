@@ -1,9 +1,11 @@
 #include <cowindex/detail/pin_registry.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -153,4 +155,23 @@ TEST_CASE("a lender hands out what was put back, once") {
     REQUIRE(lender.borrow() == nullptr);
     r.registry.give_back(first, r.lock);
     r.registry.give_back(second, r.lock);
+}
+
+TEST_CASE("threads spread over the entries") {
+    std::vector<std::thread> threads;
+    std::vector<std::size_t> entries;
+    std::mutex done;
+    {
+        const std::lock_guard<std::mutex> all_there(done); // none ends before: handles are reused
+        for (int i = 0; i < 32; ++i)
+            threads.emplace_back([&] { const std::lock_guard<std::mutex> wait(done); });
+        for (const std::thread& thread : threads) {
+            entries.push_back(thread_entry(thread.get_id()));
+            REQUIRE(entries.back() < thread_entries);
+            REQUIRE(thread_entry(thread.get_id()) == entries.back());
+        }
+    }
+    for (std::thread& thread : threads) thread.join();
+    std::sort(entries.begin(), entries.end());
+    REQUIRE(std::unique(entries.begin(), entries.end()) - entries.begin() >= 8);
 }

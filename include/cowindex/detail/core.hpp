@@ -369,11 +369,11 @@ class Core {
     std::size_t open_count_ = 0;
     std::size_t idle_count_ = 0;
     std::size_t next_lane_ = 0;
-    ActiveUpdate* updates_[thread_entries] = {}; // by thread: others' are on their stacks
     std::size_t peak_bytes_ = 0;
     bool under_pressure_ = false; // past the soft limit, and on_pressure was called
     std::size_t waiters_ = 0;     // threads in wait_for()
     std::size_t barrier_versions_ = Policy::barrier_min_versions;
+    ActiveUpdate* updates_[thread_entries] = {}; // by thread: others' are on their stacks
 
     std::mutex news_mutex_; // never taken while lock_ is held; lock_ may be taken while it is
     std::condition_variable news_;
