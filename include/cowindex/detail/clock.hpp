@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <utility>
 
 #if defined(__linux__)
 #include <time.h>
@@ -44,5 +45,19 @@ class SampleTimer {
     const Clock::time_point now = Clock::now();
     return timeout > Clock::time_point::max() - now ? Clock::time_point::max() : now + timeout;
 }
+
+// Calls record(duration) at the end of its scope with how long that took.
+template <class Record>
+class ScopeTime {
+  public:
+    explicit ScopeTime(Record record) : record_(std::move(record)) {}
+    ~ScopeTime() { record_(std::chrono::steady_clock::now() - start_); }
+    ScopeTime(const ScopeTime&) = delete;
+    ScopeTime& operator=(const ScopeTime&) = delete;
+
+  private:
+    Record record_;
+    const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
 
 } // namespace cowindex::detail

@@ -127,7 +127,6 @@ void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexce
     std::size_t pooled = 0; // what goes with a batch that is not kept
     {
         Guard guard(lock_);
-        fold_tallies(*batch);
         move_base(*batch, nullptr);
         if (!batch->label.empty()) label.swap(batch->label);
         (batch->previous == nullptr ? open_ : batch->previous->next) = batch->next;
@@ -138,6 +137,7 @@ void Core<Shard, Policy>::close_batch(Batch* batch, ActiveUpdate* update) noexce
             batch->next = std::exchange(idle_, batch);
             ++idle_count_;
         } else {
+            fold_tallies(*batch);
             pooled = batch->pooled_bytes() + (batch->spare == nullptr ? 0 : sizeof(Record));
             unlinked_.add(pooled);
         }

@@ -253,12 +253,13 @@ CowMetrics::Values Core<Shard, Policy>::metrics() {
     values.retained_versions = chain_.length() - 1;
     values.oldest_pinned_version = chain_.oldest()->version;
     values.uncommitted_bytes = stats.uncommitted_bytes;
-    for (const Batch* batch = open_; batch != nullptr; batch = batch->next) {
-        values.commits += batch->commits.read();
-        values.reclaimed_bytes += batch->reclaimed.read();
-        values.clone_operations += batch->clones.read();
-        values.bytes_cloned += batch->bytes_cloned.read();
-    }
+    for (const Batch* list : {open_, idle_})
+        for (const Batch* batch = list; batch != nullptr; batch = batch->next) {
+            values.commits += batch->commits.read();
+            values.reclaimed_bytes += batch->reclaimed.read();
+            values.clone_operations += batch->clones.read();
+            values.bytes_cloned += batch->bytes_cloned.read();
+        }
     guard.unlock();
     metrics_.read_times(values); // takes a few microseconds
     return values;

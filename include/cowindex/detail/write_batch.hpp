@@ -6,7 +6,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -199,12 +198,16 @@ class WriteBatch {
     // Lets go of the edits. Their shards are on `dropped`, for the caller to free: a destructor
     // then finds this batch as it will be afterwards.
     void take_edits(DeadList& dropped) noexcept {
-        const bool untouched = changes.empty() && builder.own_bytes() == 0;
+        if (changes.empty() && !builder.has_own()) { // all else is as the last commit has left it
+            changes.forget_requirements();
+            vain_growth_ = false;
+            return;
+        }
         for (const auto& change : changes)
             if (change.after != nullptr) dropped.push(change.after);
         forget_edits({});
         uncommitted.set(0);
-        if (!untouched) fit_stocks({}, 0); // else as the last commit has left them
+        fit_stocks({}, 0);
     }
 
     // The bytes that the commit will replace where the base is still the latest version: of what
@@ -330,22 +333,9 @@ class WriteBatch {
         bytes_cloned.add_alone(original.bytes() - box_overhead<Shard>);
         if (!Policy::timing || !clone_timer_.due(time_every_)) [[likely]]
             return copy();
-        const CloneTime time(*metrics_);
+        const ScopeTime time([this](auto passed) { metrics_->record_clone_time(passed); });
         return copy();
     }
-
-    // Records how long its scope took.
-    class CloneTime {
-      public:
-        explicit CloneTime(CowMetrics& metrics) : metrics_(metrics) {}
-        ~CloneTime() { metrics_.record_clone_time(std::chrono::steady_clock::now() - start_); }
-        CloneTime(const CloneTime&) = delete;
-        CloneTime& operator=(const CloneTime&) = delete;
-
-      private:
-        CowMetrics& metrics_;
-        const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-    };
 
     // Precondition: room for one change and for its path is reserved.
     void change_present(ShardId id, const typename Builder::Path& path, Box* before,
@@ -400,7 +390,7 @@ class WriteBatch {
     bool expects_in_place = false; // its last commit was one, of one shard
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
-    // index's own when the writer ends; until then metrics() adds them up.
+    // index's own when the batch ends; until then metrics() adds them up.
     Counter commits;
     Counter reclaimed;
     Counter clones;
