@@ -1279,6 +1279,34 @@ TEST_CASE("a version held is listed with the labels of its own holders, and its 
     }
 }
 
+TEST_CASE("what a writer has done stays counted, whether its batch is kept or freed") {
+    Index index(10);
+    std::vector<Index::Writer> writers;
+    for (int i = 0; i < 10; ++i) writers.push_back(index.writer());
+    for (std::size_t i = 0; i < writers.size(); ++i) {
+        writers[i].edit(i) = 1;
+        writers[i].commit();
+        writers[i].edit(i) = 2;
+        writers[i].commit();
+    }
+    const auto all = index.metrics();
+    REQUIRE(all.commits == 20);
+    REQUIRE(all.reclaimed_bytes > 0);
+    std::uint64_t reclaimed = all.reclaimed_bytes;
+    while (!writers.empty()) {
+        writers.pop_back();
+        const auto now = index.metrics();
+        REQUIRE(now.commits == 20);
+        REQUIRE(now.clone_operations == 20);
+        REQUIRE(now.bytes_cloned == 20 * sizeof(int));
+        REQUIRE(now.reclaimed_bytes >= reclaimed);
+        reclaimed = now.reclaimed_bytes;
+    }
+    REQUIRE(TestAccess::idle_count(TestAccess::core(index)) == 8);
+    index.replace(0, 3);
+    REQUIRE(index.metrics().commits == 21);
+}
+
 TEST_CASE("updates of more threads than there are lists of them end in any order") {
     static constexpr int count = 2 * static_cast<int>(cowindex::detail::thread_entries) + 1;
     Index index(count);
