@@ -1279,6 +1279,20 @@ TEST_CASE("a version held is listed with the labels of its own holders, and its 
     }
 }
 
+TEST_CASE("the room of a large batch is not kept, also where all of it was taken back") {
+    Index index(0);
+    auto writer = index.writer();
+    auto& batch = TestAccess::batch(writer);
+    std::vector<ShardId> ids;
+    for (int i = 0; i < 4288; ++i) ids.push_back(writer.append(int(i)));
+    for (const ShardId id : ids) writer.erase(id);
+    REQUIRE_FALSE(writer.has_changes());
+    REQUIRE_FALSE(batch.builder.has_own()); // empty nodes of its own were given back, the last too
+    REQUIRE(TestAccess::room(batch.changes) > 1024);
+    writer.discard();
+    REQUIRE(TestAccess::room(batch.changes) <= 1024);
+}
+
 TEST_CASE("what a writer has done stays counted, whether its batch is kept or freed") {
     Index index(10);
     std::vector<Index::Writer> writers;

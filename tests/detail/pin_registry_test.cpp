@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -157,6 +158,29 @@ TEST_CASE("a lender hands out what was put back, once") {
     r.registry.give_back(second, r.lock);
 }
 
+namespace {
+
+std::size_t count_distinct(std::vector<std::size_t> entries) {
+    std::sort(entries.begin(), entries.end());
+    return static_cast<std::size_t>(std::unique(entries.begin(), entries.end()) - entries.begin());
+}
+
+} // namespace
+
+TEST_CASE("handles at equal distances spread over the entries, whatever the distance") {
+    // Stacks of one page to 64 MB, each with a guard page or without; 8 MB is usual.
+    for (std::uint64_t stack = 1 << 12; stack <= (1 << 26); stack *= 2)
+        for (const std::uint64_t guard : {std::uint64_t{0}, std::uint64_t{1} << 12}) {
+            std::vector<std::size_t> entries;
+            for (std::uint64_t i = 0; i < 32; ++i) {
+                entries.push_back(spread(0x7f00'0000'06c0 - i * (stack + guard)));
+                REQUIRE(entries.back() < thread_entries);
+                if (i == 7) REQUIRE(count_distinct(entries) >= 5);
+            }
+            REQUIRE(count_distinct(entries) >= 15);
+        }
+}
+
 TEST_CASE("threads spread over the entries") {
     std::vector<std::thread> threads;
     std::vector<std::size_t> entries;
@@ -172,6 +196,5 @@ TEST_CASE("threads spread over the entries") {
         }
     }
     for (std::thread& thread : threads) thread.join();
-    std::sort(entries.begin(), entries.end());
-    REQUIRE(std::unique(entries.begin(), entries.end()) - entries.begin() >= 8);
+    REQUIRE(count_distinct(entries) >= 12);
 }

@@ -78,6 +78,11 @@ struct TestAccess {
     [[nodiscard]] static const void* late_box(const Builder& builder) {
         return builder.late_;
     }
+    /// How many changes it has room for.
+    template <class Changes>
+    [[nodiscard]] static std::size_t room(const Changes& changes) {
+        return changes.list_.capacity();
+    }
     template <class Core>
     [[nodiscard]] static bool updating(Core& core) {
         return std::any_of(std::begin(core.updates_), std::end(core.updates_),

@@ -13,6 +13,8 @@
 
 namespace cowindex::detail {
 
+struct TestAccess;
+
 // One shard changed. The box in `after` knows its place in the list (Object::change); changes
 // without one, erasures, are found through a map, which costs the others nothing.
 template <class Shard>
@@ -179,6 +181,8 @@ class ChangeList {
     }
 
   private:
+    friend struct TestAccess;
+
     struct Requirement {
         ShardId id;
         Box* before;

@@ -179,9 +179,16 @@ class PinRegistry {
     std::size_t claimed_ = 0;
 };
 
-// Which of so many entries is a thread's. Handles of threads are often addresses that differ in
-// their upper bits only, so they are mixed; the standard library's hash takes ten times as long.
+// Which of so many entries is a thread's. Handles of threads are often addresses at equal
+// distances, stacks: multiplied once, some distances come out as nearly a third of all, and every
+// third thread meets. The standard library's hash takes ten times as long.
 inline constexpr std::size_t thread_entries = 32;
+[[nodiscard]] constexpr std::size_t spread(std::uint64_t handle) noexcept {
+    constexpr std::uint64_t odd = 0x9E3779B97F4A7C15U;
+    handle *= odd;
+    handle ^= handle >> 32;
+    return static_cast<std::size_t>((handle * odd) >> (64 - 5));
+}
 [[nodiscard]] inline std::size_t thread_entry(std::thread::id thread) noexcept {
     std::uint64_t handle = 0;
     if constexpr (std::has_unique_object_representations_v<std::thread::id> &&
@@ -189,7 +196,7 @@ inline constexpr std::size_t thread_entries = 32;
         std::memcpy(&handle, &thread, sizeof(thread));
     else
         handle = std::hash<std::thread::id>{}(thread);
-    return (handle * 0x9E3779B97F4A7C15U) >> (64 - 5);
+    return spread(handle);
 }
 
 // Slots lent to threads that carry no reader of their own. A thread comes back to the entry it used

@@ -198,9 +198,8 @@ class WriteBatch {
     // Lets go of the edits. Their shards are on `dropped`, for the caller to free: a destructor
     // then finds this batch as it will be afterwards.
     void take_edits(DeadList& dropped) noexcept {
-        if (changes.empty() && !builder.has_own()) { // all else is as the last commit has left it
-            changes.forget_requirements();
-            vain_growth_ = false;
+        if (changes.empty() && !builder.has_own()) { // stocks are as the last commit has left them
+            forget_changes();
             return;
         }
         for (const auto& change : changes)
