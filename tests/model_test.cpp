@@ -138,12 +138,41 @@ class Run {
         check();
     }
 
+    // A step of a history in which mostly nobody can look but one writer: then commits are made in
+    // place. Now and then others come for a while. No read(): the index keeps its slot.
+    void step_alone() {
+        if (pick(700) == 0) {
+            for (int i = 0; i < 30; ++i) {
+                switch (pick(6)) {
+                case 0: open_writer(); break;
+                case 1: snapshots(); break;
+                case 2: readers(); break;
+                case 3: writer_commit(); break;
+                default: writer_edit(); break;
+                }
+                check();
+            }
+            let_go(1);
+        }
+        switch (pick(16)) {
+        case 0: writer_replace(); break;
+        case 1: writer_revert(); break;
+        case 2: pick(4) == 0 ? writer_append() : writer_erase(); break;
+        case 3: pick(2) == 0 ? writer_discard() : writer_require(); break;
+        case 4: pick(2) == 0 ? one_line_write() : update(); break;
+        case 5: pick(2) == 0 ? let_go(0) : reclaim(); break;
+        case 6:
+        case 7:
+        case 8:
+        case 9: writer_commit(); break;
+        default: writer_edit(); break;
+        }
+        check();
+    }
+
     // Lets everything go, in any order, and looks whether anything is left.
     void finish() {
-        while (!writers_.empty()) drop_writer();
-        while (!readers_.empty()) drop_reader(readers_.begin());
-        held_.clear();
-        shares_.clear();
+        let_go(0);
         reclaim();
         check();
         const auto metrics = index_->metrics();
@@ -162,6 +191,13 @@ class Run {
     std::uint64_t conflicts_seen() const { return conflicts_; }
 
   private:
+    void let_go(std::size_t writers_left) {
+        while (writers_.size() > writers_left) drop_writer();
+        while (!readers_.empty()) drop_reader(readers_.begin());
+        held_.clear();
+        shares_.clear();
+    }
+
     using Held = std::pair<Index::Snapshot, StatePtr>;
 
     static constexpr std::size_t record_size =
@@ -765,12 +801,12 @@ class Run {
     std::vector<std::pair<std::shared_ptr<const Cell>, StatePtr>> shares_;
 };
 
-void run_history(std::uint64_t seed, Profile profile, int steps) {
+void run_history(std::uint64_t seed, Profile profile, int steps, void (Run::*next)() = &Run::step) {
     CAPTURE(seed);
     Run run(seed, profile);
     for (int step = 0; step < steps; ++step) {
         CAPTURE(step);
-        run.step();
+        (run.*next)();
     }
     REQUIRE(run.conflicts_seen() > 0);
     run.finish();
@@ -788,4 +824,11 @@ TEST_CASE("a random history of an index of several leaves is as the model predic
 
 TEST_CASE("a random history with ids up to 2^63 is as the model predicts") {
     for (std::uint64_t seed = 21; seed <= 23; ++seed) run_history(seed, {16, true, 0}, 1000);
+}
+
+TEST_CASE("so is one in which mostly nobody looks, and commits are made in place") {
+    for (std::uint64_t seed = 31; seed <= 33; ++seed)
+        run_history(seed, {24, false, 0}, 9000, &Run::step_alone);
+    run_history(34, {150, false, 0}, 9000, &Run::step_alone);
+    run_history(35, {16, true, 1000}, 9000, &Run::step_alone);
 }
