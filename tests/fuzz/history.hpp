@@ -1056,7 +1056,8 @@ class History {
         for (const auto& model : writers_) {
             FUZZ_CHECK(model->writer.modified_count() == model->changed.size());
             FUZZ_CHECK(model->writer.base_version() == model->base->version);
-            const auto& tree = test::TestAccess::early_tree(test::TestAccess::batch(model->writer).builder);
+            const auto& tree =
+                test::TestAccess::early_tree(test::TestAccess::batch(model->writer).builder);
             FUZZ_CHECK(tree.id_bound == model->shown.id_bound);
             FUZZ_CHECK(tree.size == model->shown.entries.size());
         }
