@@ -9,6 +9,7 @@
 #include <benchmark/benchmark.h>
 
 #include "fixture.hpp"
+#include "opaque.hpp"
 #include "shards.hpp"
 #include <cowindex/cowindex.hpp>
 
@@ -71,7 +72,7 @@ template <class Candidate>
 void random_read(benchmark::State& state, std::size_t n) {
     const Candidate& candidate = made<Candidate>(n);
     static Random random;
-    for (auto _ : state) benchmark::DoNotOptimize(candidate.read(random.below(n)));
+    for (auto _ : state) consume(candidate.read(random.below(n)));
 }
 
 // Time is that of one shard.
@@ -79,7 +80,7 @@ template <class Candidate>
 void iterate(benchmark::State& state, std::size_t n) {
     const Candidate& candidate = made<Candidate>(n);
     while (state.KeepRunningBatch(static_cast<benchmark::IterationCount>(n)))
-        benchmark::DoNotOptimize(candidate.sum());
+        consume(candidate.sum());
 }
 
 #if defined(COWINDEX_WITH_TBB)
@@ -94,7 +95,7 @@ void tbb_random_read(benchmark::State& state, std::size_t n) {
     for (auto _ : state) {
         Map::const_accessor found;
         map.find(found, random.below(n));
-        benchmark::DoNotOptimize(found->second.count);
+        consume(found->second.count);
     }
 }
 #endif

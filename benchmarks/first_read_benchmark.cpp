@@ -7,6 +7,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "opaque.hpp"
 #include "peers.hpp"
 #include "shards.hpp"
 #include "tails.hpp"
@@ -46,7 +47,7 @@ void run(benchmark::State& state) {
             asked.round.store(++round, std::memory_order_release);
             while (done.round.load(std::memory_order_acquire) != round) session.idle();
             const auto start = Clock::now();
-            benchmark::DoNotOptimize(session.read(round % table_size));
+            consume(session.read(round % table_size));
             tail.add(clock.ns(start, Clock::now()));
         }
         asked.round.store(~std::uint64_t{0}, std::memory_order_release);

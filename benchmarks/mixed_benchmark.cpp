@@ -19,6 +19,7 @@
 #include <benchmark/benchmark.h>
 
 #include "hammer.hpp"
+#include "opaque.hpp"
 #include "peers.hpp"
 #include "shards.hpp"
 #include <cowindex/cowindex.hpp>
@@ -37,7 +38,7 @@ void mix(std::size_t thread, std::size_t read_percent, auto stop, Read read, Wri
     while (!stop()) {
         const std::size_t id = random.below(shards);
         if (random.below(100) < read_percent)
-            benchmark::DoNotOptimize(read(id));
+            consume(read(id));
         else
             write(id);
     }

@@ -351,6 +351,9 @@ struct CowPin : CowBase<Shard> {
 
     struct Session {
         explicit Session(CowPin& peer) : reader(peer.index.reader()) {}
+        // A session is to its reader what a function is to a local variable: no call that is not
+        // inlined may take its address.
+        BENCHMARK_ALWAYS_INLINE ~Session() = default;
         std::uint64_t read(std::size_t id) { return reader.pin()[id].count; }
         std::uint64_t sum() {
             const auto view = reader.pin();

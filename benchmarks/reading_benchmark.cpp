@@ -16,6 +16,7 @@
 #include <benchmark/benchmark.h>
 
 #include "committer.hpp"
+#include "opaque.hpp"
 #include "peers.hpp"
 #include "shards.hpp"
 
@@ -23,15 +24,6 @@ namespace {
 
 using namespace benchmarks;
 using Shard = Blob<64>;
-
-// benchmark::DoNotOptimize() may send the value through memory, which costs as much as the read.
-void make_opaque(std::size_t& id) {
-#if defined(__GNUC__)
-    asm volatile("" : "+r"(id));
-#else
-    benchmark::DoNotOptimize(id);
-#endif
-}
 
 // What a pin cannot do without, written out for a flat table: name the version in a slot, look
 // again, clear the slot. No nesting, nothing that may move or outlive anything, nobody who
@@ -85,10 +77,10 @@ struct Reading {
                 if constexpr (order == Order::chain)
                     last = session.read(id);
                 else
-                    benchmark::DoNotOptimize(session.read(id));
+                    consume(session.read(id));
             }
         }
-        benchmark::DoNotOptimize(last);
+        consume(last);
         if (commits != Commits::none && state.thread_index() == 0) {
             const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
             state.counters["commits_per_s"] =

@@ -127,9 +127,12 @@ class CowIndex {
         return Snapshot(core().labelled(core().latest(), std::move(label)));
     }
 
-    /// *Returns* a reader for one thread. `label` names it in `pins()`. Makes or reuses a slot,
-    /// under the commit lock: make it once, not for each read.
-    [[nodiscard]] Reader reader(std::string label = {}) const {
+    /// *Returns* a reader for one thread. Makes or reuses a slot, under the commit lock: make it
+    /// once, not for each read.
+    [[nodiscard]] Reader reader() const { return Reader(core().claim_slot()); }
+
+    /// The same; `label` names it in `pins()`.
+    [[nodiscard]] Reader reader(std::string label) const {
         return Reader(core().claim_slot(std::move(label)));
     }
 

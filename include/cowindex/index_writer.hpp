@@ -132,7 +132,7 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
 
     /// As `prefetch` of the reading interface, for a shard that will be edited: fetches what the
     /// edit copies, too. A program that knows its next change calls it before it makes this one.
-    COWINDEX_HINT void prefetch(ShardId id) const noexcept {
+    COWINDEX_INLINE void prefetch(ShardId id) const noexcept {
         fetch_leaf_of(id);
         fetch_shard_of(id);
     }
@@ -338,10 +338,10 @@ class IndexWriter : public ShardReading<IndexWriter<Shard, Policy>, Shard> {
     [[nodiscard]] Core& core_of(Batch&) noexcept { return *core_; }
 
     // Ask each time: what an edit calls may move the writer.
-    COWINDEX_HINT void fetch_leaf_of(ShardId id) const noexcept {
+    COWINDEX_INLINE void fetch_leaf_of(ShardId id) const noexcept {
         if (batch_ != nullptr) batch_->builder.fetch_leaf_ahead(id);
     }
-    COWINDEX_HINT void fetch_shard_of(ShardId id) const noexcept {
+    COWINDEX_INLINE void fetch_shard_of(ShardId id) const noexcept {
         if (batch_ != nullptr) batch_->builder.fetch_ahead(id);
     }
 

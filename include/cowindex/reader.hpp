@@ -37,7 +37,7 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     }
     View(const View&) = delete;
     View& operator=(const View&) = delete;
-    ~View() {
+    COWINDEX_INLINE ~View() {
         if (slot_ != nullptr && slot_->unpin()) [[unlikely]] {
             Slot* const slot = std::exchange(slot_, nullptr);
             slot->core->give_back(slot);
@@ -105,11 +105,11 @@ class Reader {
     }
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
-    ~Reader() {
+    COWINDEX_INLINE ~Reader() {
         // Where a view is left, that one gives the slot back. Destructors that the last user runs
         // find a reader that was moved from.
-        Slot* const slot = std::exchange(slot_, nullptr);
-        if (slot != nullptr && slot->leave()) slot->core->give_back(slot);
+        if (Slot* const slot = std::exchange(slot_, nullptr); slot != nullptr)
+            detail::Core<Shard, Policy>::leave(slot);
     }
 
     /// *Returns* a view of the latest version; within the life of another view of this reader, of

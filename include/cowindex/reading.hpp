@@ -205,7 +205,7 @@ class ShardReading {
     /// Hint: `id` will be read or edited soon. Effect: its shard is on its way to the caches while
     /// this thread goes on; none where no shard has that id. Worth it where the index does not fit
     /// into the caches and ids are known some steps ahead.
-    COWINDEX_HINT void prefetch(ShardId id) const noexcept { tree().fetch_ahead(id); }
+    COWINDEX_INLINE void prefetch(ShardId id) const noexcept { tree().fetch_ahead(id); }
 
     /// *Returns* an iterator to the shard with the lowest id.
     [[nodiscard]] iterator begin() const noexcept COWINDEX_LIFETIMEBOUND {

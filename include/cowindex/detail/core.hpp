@@ -127,12 +127,15 @@ class Core {
         return Owner(named, named->record());
     }
 
+    [[nodiscard]] COWINDEX_LONG Slot* claim_slot() { return claim_slot({}); }
     [[nodiscard]] Slot* claim_slot(std::string label) {
         Slot* slot = registry_.claim(*this, publication_, lock_, std::move(label));
         add_user();
         return slot;
     }
-    void give_back(Slot* slot) noexcept; // out of line: every pin's end would carry it
+    // Out of line: every reader's and every pin's end would carry it.
+    static void leave(Slot* slot) noexcept;
+    void give_back(Slot* slot) noexcept;
     // Slots for read(fn). Lent ones are no users: the handle that lends them is.
     [[nodiscard]] Slot* borrow_slot() {
         Slot* slot = lender_.borrow();

@@ -34,6 +34,11 @@ Core<Shard, Policy>* Core<Shard, Policy>::create(const Settings& settings, Fill&
 }
 
 template <class Shard, class Policy>
+COWINDEX_LONG void Core<Shard, Policy>::leave(Slot* slot) noexcept {
+    if (slot->leave()) slot->core->give_back(slot);
+}
+
+template <class Shard, class Policy>
 COWINDEX_COLD void Core<Shard, Policy>::give_back(Slot* slot) noexcept {
     registry_.give_back(slot, lock_);
     drop_user();

@@ -29,8 +29,8 @@ inline constexpr Version unborn = ~Version{0};
 inline constexpr Version last_version = unborn - 1;
 
 // A hint: the lines of these bytes will be read soon.
-COWINDEX_HINT inline void prefetch([[maybe_unused]] const void* begin,
-                                   [[maybe_unused]] std::size_t bytes) noexcept {
+COWINDEX_INLINE inline void prefetch([[maybe_unused]] const void* begin,
+                                     [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(__GNUC__)
     for (std::size_t offset = 0; offset < bytes; offset += 64)
         __builtin_prefetch(static_cast<const char*>(begin) + offset);
@@ -166,12 +166,12 @@ struct ShardTree {
     }
 
     // A hint: `id` will be looked up soon. Fetches the first lines of its shard.
-    COWINDEX_HINT void fetch_ahead(ShardId id) const noexcept {
+    COWINDEX_INLINE void fetch_ahead(ShardId id) const noexcept {
         static constexpr std::size_t most = 256; // from there on the processor fetches by itself
         if (const Box* box = find(id); box != nullptr) prefetch(box, std::min(most, sizeof(Box)));
     }
     // A hint: `id` will be edited soon. Fetches its leaf, which will be copied.
-    COWINDEX_HINT void fetch_leaf_ahead(ShardId id) const noexcept {
+    COWINDEX_INLINE void fetch_leaf_ahead(ShardId id) const noexcept {
         if (height < fetched_height) return;
         if (const auto* leaf = leaf_of(id); leaf != nullptr) prefetch(leaf, sizeof(*leaf));
     }

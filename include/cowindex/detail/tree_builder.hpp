@@ -39,8 +39,8 @@ class TreeBuilder {
     }
 
     // Hints, as those of the tree.
-    COWINDEX_HINT void fetch_ahead(ShardId id) const noexcept { tree_.fetch_ahead(id); }
-    COWINDEX_HINT void fetch_leaf_ahead(ShardId id) const noexcept { tree_.fetch_leaf_ahead(id); }
+    COWINDEX_INLINE void fetch_ahead(ShardId id) const noexcept { tree_.fetch_ahead(id); }
+    COWINDEX_INLINE void fetch_leaf_ahead(ShardId id) const noexcept { tree_.fetch_leaf_ahead(id); }
 
     // The nodes that put() or remove() of `id` will take: those of its path that are not own yet.
     [[nodiscard]] NodeCount need(ShardId id) noexcept {
