@@ -447,6 +447,41 @@ TEST_CASE("the commit lock spins, yields, then blocks, and locks once") {
     }
 }
 
+TEST_CASE(
+    "a lock that goes from hand to hand is left alone in turns, but not by who is in a hurry") {
+    constexpr int pauses = 2048;
+    const auto looks = [](Crowd crowd, auto turns_at) {
+        Counter turns;
+        int count = 0;
+        REQUIRE_FALSE(spin_for(pauses, crowd, turns, [&] {
+            if (turns_at(++count)) turns.add_alone();
+            return false;
+        }));
+        return count;
+    };
+    const auto always = [](int) { return true; };
+    const auto never = [](int) { return false; };
+    const auto once = [](int look) { return look == 1; };
+
+    // 8 pauses and 512 in turn
+    REQUIRE(looks(Crowd::wait_turns, always) == 8);
+    // 1, 2, 4, 8, 16, and then 32 each
+    REQUIRE(looks(Crowd::hurry, always) == 5 + 64);
+    REQUIRE(looks(Crowd::hurry, never) == 5 + 64);
+    // 8, 16, and then 32 each
+    REQUIRE(looks(Crowd::wait_turns, never) == 2 + 64);
+    // 8, 512 once, and then the look after it sees the same holder as that look: 32 from there on
+    REQUIRE(looks(Crowd::wait_turns, once) == 2 + 48);
+}
+
+TEST_CASE("the commit lock counts how often it is taken, and looks until it gets it") {
+    Counter turns;
+    int left = 3;
+    REQUIRE(spin_for(1000, Crowd::wait_turns, turns, [&] { return --left == 0; }));
+    REQUIRE(left == 0);
+    REQUIRE(turns.read() == 0); // who has got it counts, not who looks
+}
+
 TEST_CASE("the coarse clock does not go back and keeps up with the fine one") {
     const auto first = coarse_now();
     const auto second = coarse_now();

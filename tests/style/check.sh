@@ -22,8 +22,8 @@ trap 'rm -rf "$work"' EXIT
 # Files joined by + are one unit: a class, and the files that define its members, which it includes.
 layers() {
     cat <<'LAYERS'
-version.hpp policy.hpp detail/asymmetric_fence.hpp detail/clock.hpp
-memory.hpp detail/commit_lock.hpp detail/counter.hpp detail/shard_tree.hpp detail/shared_cell.hpp
+version.hpp policy.hpp detail/asymmetric_fence.hpp detail/clock.hpp detail/counter.hpp
+memory.hpp detail/commit_lock.hpp detail/shard_tree.hpp detail/shared_cell.hpp
 errors.hpp detail/dead_list.hpp detail/latency_histogram.hpp detail/publication.hpp detail/snapshot_label.hpp detail/tickets.hpp
 cow_metrics.hpp detail/garbage.hpp detail/object_store.hpp detail/pin_registry.hpp reading.hpp detail/tree_diff.hpp
 detail/change_list.hpp detail/initial_tree.hpp detail/metric_fields.hpp detail/tree_builder.hpp detail/version_record.hpp

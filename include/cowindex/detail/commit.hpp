@@ -76,7 +76,7 @@ template <class Shard, class Policy>
 inline CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& version,
                                                          bool limited) {
     Policy::sync_point(SyncPoint::commit_prepared);
-    Guard guard(lock_);
+    Guard guard(lock_, batch.rivalry > 0 ? Crowd::hurry : Crowd::wait_turns);
     if (chain_.latest()->version >= last_version) [[unlikely]]
         return CommitOutcome::exhausted;
     if (chain_.latest() != batch.base) [[unlikely]]
@@ -101,6 +101,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, 
     };
     const auto refused = [&](const Record& latest) {
         metrics_.record_conflict();
+        batch.rivalry = remembered_rivalry;
         batch.conflicts = conflicts(batch, latest);
         return CommitOutcome::conflict;
     };
@@ -294,6 +295,7 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
 
     const std::size_t shards = batch.changes.size();
     batch.expects_in_place = false;
+    if (batch.rivalry > 0) --batch.rivalry;
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);
     batch.fit_stocks(nodes, shards, least);

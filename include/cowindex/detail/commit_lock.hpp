@@ -1,17 +1,25 @@
-// The lock around the commit section: spin with growing pauses, yield a few times, then block.
+// The lock around the commit section: spin, yield a few times, then block.
 //
 // The section is shorter than a context switch. Blocking at once made two writers slower than one
-// (0.6x); spinning for ever would burn a core when the holder is descheduled. The pauses grow
-// because each look at the lock takes its line away from the holder; and while one writer pauses,
-// the other may commit several times with everything at hand.
+// (0.6x); spinning for ever would burn a core when the holder is descheduled.
+//
+// Whoever looks at the lock takes its line away from the holder, and whoever gets it after another
+// has to fetch all that the section touches, some ten lines, from the other's processor. So writers
+// that want it all the time have it in long turns. Who sees that it was let go of and taken again
+// between two looks leaves it alone for some ten microseconds, in which the other commits a few
+// dozen times with everything at hand. Measured with two writers: 1.1 to 1.8 times as many commits
+// where the processors share a cache, 1.5 to 3 times where they do not. A lock that is wanted now
+// and then is free one look later.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 
+#include <cowindex/detail/counter.hpp>
 #include <cowindex/version.hpp>
 
 namespace cowindex::detail {
@@ -25,25 +33,37 @@ inline void pause() noexcept {
 #endif
 }
 
-// Tries up to so many times, with growing pauses.
+// What a thread does where others take the lock one after another: it is in a hurry, or it waits
+// for the end of a turn.
+enum class Crowd { hurry, wait_turns };
+
+// Looks at the lock again and again, with pauses in between that grow, for so many in all. `turns`
+// says how often it was taken. False: it was in vain.
 template <class Try>
-[[nodiscard]] bool spin_for(int tries, Try&& try_lock) {
-    static constexpr int max_pauses = 32; // about a microsecond
-    int pauses = 1;
-    for (int i = 0; i < tries; ++i) {
+[[nodiscard]] bool spin_for(int most, Crowd crowd, const Counter& turns, Try&& try_lock) {
+    static constexpr int first_look = 8; // a fourth of a microsecond, about two sections
+    static constexpr int longest = 32;
+    static constexpr int turn = 512;
+    int pauses = crowd == Crowd::hurry ? 1 : first_look;
+    for (int all = 0; all < most;) {
+        const std::uint64_t before = turns.read();
+        for (int i = 0; i < pauses; ++i) pause();
         if (try_lock()) return true;
-        for (int j = 0; j < pauses; ++j) pause();
-        pauses = std::min(pauses * 2, max_pauses);
+        all += pauses;
+        if (crowd == Crowd::hurry || turns.read() == before) // else taken again
+            pauses = std::min(pauses * 2, longest);
+        else
+            pauses = pauses == turn ? first_look : turn;
     }
     return false;
 }
 
 // The same for long, then yielding. False: it was in vain, it is time to block.
 template <class Try>
-[[nodiscard]] bool spin_and_yield(Try&& try_lock) {
-    static constexpr int spins = 64;
+[[nodiscard]] bool spin_and_yield(Crowd crowd, const Counter& turns, Try&& try_lock) {
+    static constexpr int pauses = 2048; // some 60 microseconds
     static constexpr int yields = 64;
-    if (spin_for(spins, try_lock)) return true;
+    if (spin_for(pauses, crowd, turns, try_lock)) return true;
     for (int i = 0; i < yields; ++i) {
         if (try_lock()) return true;
         std::this_thread::yield();
@@ -55,13 +75,16 @@ template <class Try>
 template <class Mutex>
 class CommitLock {
   public:
-    void lock() {
-        if (!spin_and_yield([this] { return mutex_.try_lock(); })) mutex_.lock();
+    void lock(Crowd crowd = Crowd::hurry) {
+        const auto look = [this] { return mutex_.try_lock(); };
+        if (!look() && !spin_and_yield(crowd, turns_, look)) mutex_.lock();
+        turns_.add_alone();
     }
     void unlock() { mutex_.unlock(); }
 
   private:
     Mutex mutex_;
+    Counter turns_; // how often it was taken; by the holder
 };
 
 // With std::mutex it is a flag, taken by one exchange and given back by a plain store: less than
@@ -70,9 +93,10 @@ class CommitLock {
 template <>
 class CommitLock<std::mutex> {
   public:
-    void lock() {
+    void lock(Crowd crowd = Crowd::hurry) {
         if (!try_lock()) [[unlikely]]
-            lock_patiently();
+            lock_patiently(crowd);
+        turns_.add_alone();
     }
     // (2) Release: pairs with (1).
     void unlock() noexcept { held_.store(false, std::memory_order_release); }
@@ -83,16 +107,18 @@ class CommitLock<std::mutex> {
         return !held_.exchange(true, std::memory_order_acquire);
     }
 
-    COWINDEX_COLD void lock_patiently() {
+    COWINDEX_COLD void lock_patiently(Crowd crowd) {
         static constexpr std::chrono::microseconds between_looks{50};
-        static constexpr int looks = 8; // some two microseconds
+        static constexpr int pauses = 64; // some two microseconds
         const auto look = [this] { return try_lock(); };
-        if (spin_and_yield(look)) return;
+        if (spin_and_yield(crowd, turns_, look)) return;
         const std::lock_guard<std::mutex> first_in_line(waiters_);
-        while (!spin_for(looks, look)) std::this_thread::sleep_for(between_looks);
+        while (!spin_for(pauses, Crowd::hurry, turns_, look))
+            std::this_thread::sleep_for(between_looks);
     }
 
     std::atomic<bool> held_{false};
+    Counter turns_; // how often it was taken; by the holder
     std::mutex waiters_;
 };
 
@@ -101,6 +127,7 @@ template <class Lockable>
 class Guard {
   public:
     explicit Guard(Lockable& lock) : lock_(lock) { lock_.lock(); }
+    Guard(Lockable& lock, Crowd crowd) : lock_(lock) { lock_.lock(crowd); }
     ~Guard() {
         if (held_) lock_.unlock();
     }

@@ -274,6 +274,10 @@ class Core {
     // taken.
     static constexpr std::size_t replay_ahead = 8;
 
+    // A batch that lost a commit to another is in a hurry for so many commits: whoever waits in
+    // turns for a lock that guards what others change finds them to have changed it.
+    static constexpr std::uint16_t remembered_rivalry = 4096;
+
     // What one commit does at most for others, above twice what it retires itself.
     static constexpr std::size_t drain_objects = 8;
     static constexpr std::uint64_t drain_effort = drain_objects * GarbageLanes::effort_each;

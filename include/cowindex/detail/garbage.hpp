@@ -31,6 +31,10 @@ class GarbageLanes {
   public:
     static constexpr std::size_t lanes = 8;
 
+    // So many commits of one lane in a row say that the others have nobody who commits. Writers
+    // that meet at the lock take it in turns of some dozens (commit_lock.hpp).
+    static constexpr std::size_t abandoned_after = 1024;
+
     // What freeing takes, in one unit for objects and bytes: a commit that may free twice the
     // effort of what it retires keeps up, whatever the sizes. (With a bound for each, many small
     // shards and a few large ones in turn outgrew both.)
@@ -84,8 +88,6 @@ class GarbageLanes {
   private:
     static constexpr std::size_t much_objects = 256;
     static constexpr std::size_t much_bytes = std::size_t{1} << 20;
-    // So many commits of one lane in a row say that the others have nobody who commits.
-    static constexpr std::size_t abandoned_after = 32;
 
     void move(DeadList& taken, std::size_t lane, std::uint64_t& left) noexcept {
         DeadList& list = lane_[lane];
