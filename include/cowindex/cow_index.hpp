@@ -129,7 +129,7 @@ class CowIndex {
 
     /// *Returns* a reader for one thread. Makes or reuses a slot, under the commit lock: make it
     /// once, not for each read.
-    [[nodiscard]] Reader reader() const { return Reader(core().claim_slot()); }
+    [[nodiscard]] COWINDEX_INLINE Reader reader() const { return Reader(claim_slot()); }
 
     /// The same; `label` names it in `pins()`.
     [[nodiscard]] Reader reader(std::string label) const {
@@ -296,6 +296,11 @@ class CowIndex {
     using Core = detail::Core<Shard, Policy>;
     using Batch = typename Core::Batch;
     friend struct detail::TestAccess;
+
+    // Given the handle's address, and not the reader's.
+    [[nodiscard]] COWINDEX_LONG typename Core::Slot* claim_slot() const {
+        return core().claim_slot({});
+    }
 
     // One run of update() or of a one-line write: its writer, and its place in line.
     struct UpdateScope {

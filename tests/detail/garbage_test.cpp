@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <set>
 #include <vector>
 
@@ -41,9 +42,10 @@ struct Filled {
         garbage.splice(lane, list);
         REQUIRE(list.empty());
     }
-    std::size_t take(std::size_t lane, std::uint64_t effort) {
+    std::size_t take(std::size_t lane, std::uint64_t effort,
+                     std::size_t patience = GarbageLanes::patience_alone) {
         DeadList taken;
-        garbage.take(taken, lane, effort);
+        garbage.take(taken, lane, effort, patience);
         return taken.count();
     }
 
@@ -51,6 +53,7 @@ struct Filled {
     GarbageLanes garbage;
 };
 
+constexpr std::size_t patience = GarbageLanes::patience_alone;
 constexpr std::uint64_t all = ~std::uint64_t{0};
 constexpr std::uint64_t each = GarbageLanes::effort_each;
 
@@ -119,7 +122,7 @@ TEST_CASE("whoever commits alone takes what other lanes were left with, whicheve
     for (std::size_t lane = 0; lane < GarbageLanes::lanes; ++lane) {
         Filled filled;
         filled.fill((lane + 1) % GarbageLanes::lanes, 5, 10);
-        for (std::size_t turn = 0; turn <= GarbageLanes::abandoned_after; ++turn)
+        for (std::size_t turn = 0; turn <= GarbageLanes::patience_alone; ++turn)
             filled.take(lane, all);
         REQUIRE(filled.garbage.empty());
     }
@@ -134,7 +137,7 @@ TEST_CASE("nodes in the garbage are counted apart") {
     REQUIRE(garbage.bytes() == sizeof(leaf) + 10);
     REQUIRE(garbage.node_bytes() == sizeof(leaf));
     DeadList taken;
-    garbage.take(taken, 3, each);
+    garbage.take(taken, 3, each, patience);
     REQUIRE(taken.head() == box.get());
     REQUIRE(garbage.node_bytes() == sizeof(leaf));
     garbage.take_all(taken);
@@ -148,31 +151,34 @@ TEST_CASE("nodes in the garbage are counted apart") {
     std::size_t turns = 0;
     for (; garbage.node_bytes() != 0; ++turns) { // one at a time, in either order
         REQUIRE(turns < 2);
-        garbage.take(taken, 3, each);
+        garbage.take(taken, 3, each, patience);
     }
-    garbage.take(taken, 3, each);
+    garbage.take(taken, 3, each, patience);
     REQUIRE(garbage.bytes() == 0);
     REQUIRE(taken.node_bytes() == sizeof(leaf));
     garbage.splice(3, taken);
-    garbage.take(taken, 3, all); // the whole lane
+    garbage.take(taken, 3, all, patience); // the whole lane
     REQUIRE(garbage.node_bytes() == 0);
 }
 
 TEST_CASE("garbage that nobody comes for is taken by whoever commits") {
-    constexpr std::size_t soon = GarbageLanes::abandoned_after + 1;
+    const auto [lanes_patience, least] =
+        GENERATE(std::pair<std::size_t, std::size_t>{GarbageLanes::patience_alone, 8},
+                 std::pair<std::size_t, std::size_t>{GarbageLanes::patience_among_writers, 512});
     Filled filled;
     filled.fill(1, 4, 10);
     std::size_t turns = 0;
-    while (filled.take(0, each) == 0) {
+    while (filled.take(0, each, lanes_patience) == 0) {
         ++turns;
-        REQUIRE(turns < soon);
+        REQUIRE(turns <= lanes_patience);
     }
-    REQUIRE(turns > 100); // not at once: its writer may be waiting for its turn at the lock
-    REQUIRE(filled.take(0, each) == 1);
-    REQUIRE(filled.take(5, 8 * each) == 0); // a second writer: nobody is alone any more
+    REQUIRE(turns > least); // not at once: its writer may be about to
+    REQUIRE(filled.take(0, each, lanes_patience) == 1);
+    // A second writer: nobody is alone any more.
+    REQUIRE(filled.take(5, 8 * each, lanes_patience) == 0);
     for (turns = 0; !filled.garbage.empty(); ++turns) {
-        static_cast<void>(filled.take(0, each));
-        REQUIRE(turns < soon + 3);
+        static_cast<void>(filled.take(0, each, lanes_patience));
+        REQUIRE(turns <= lanes_patience + 3);
     }
 }
 
@@ -215,10 +221,10 @@ TEST_CASE("garbage that came singly is gone when all of it was taken") {
     garbage.push(2, one.get());
     garbage.push(2, other.get());
     DeadList taken;
-    garbage.take(taken, 1, all); // little: left to its writer
+    garbage.take(taken, 1, all, patience); // little: left to its writer
     REQUIRE(taken.empty());
-    garbage.take(taken, 2, each);
+    garbage.take(taken, 2, each, patience);
     REQUIRE_FALSE(garbage.empty());
-    garbage.take(taken, 2, each);
+    garbage.take(taken, 2, each, patience);
     REQUIRE(garbage.empty());
 }

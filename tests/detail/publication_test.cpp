@@ -451,10 +451,10 @@ TEST_CASE(
     "a lock that goes from hand to hand is left alone in turns, but not by who is in a hurry") {
     constexpr int pauses = 2048;
     const auto looks = [](Crowd crowd, auto turns_at) {
-        Counter turns;
+        Counter takes;
         int count = 0;
-        REQUIRE_FALSE(spin_for(pauses, crowd, turns, [&] {
-            if (turns_at(++count)) turns.add_alone();
+        REQUIRE_FALSE(spin_for(pauses, crowd, takes, [&] {
+            if (turns_at(++count)) takes.add_alone();
             return false;
         }));
         return count;
@@ -464,22 +464,22 @@ TEST_CASE(
     const auto once = [](int look) { return look == 1; };
 
     // 8 pauses and 512 in turn
-    REQUIRE(looks(Crowd::wait_turns, always) == 8);
+    REQUIRE(looks(Crowd::leave_turns, always) == 8);
     // 1, 2, 4, 8, 16, and then 32 each
     REQUIRE(looks(Crowd::hurry, always) == 5 + 64);
     REQUIRE(looks(Crowd::hurry, never) == 5 + 64);
     // 8, 16, and then 32 each
-    REQUIRE(looks(Crowd::wait_turns, never) == 2 + 64);
-    // 8, 512 once, and then the look after it sees the same holder as that look: 32 from there on
-    REQUIRE(looks(Crowd::wait_turns, once) == 2 + 48);
+    REQUIRE(looks(Crowd::leave_turns, never) == 2 + 64);
+    // 8 and 512 once, then 8, 16, and 32 each
+    REQUIRE(looks(Crowd::leave_turns, once) == 4 + 47);
 }
 
 TEST_CASE("the commit lock counts how often it is taken, and looks until it gets it") {
-    Counter turns;
+    Counter takes;
     int left = 3;
-    REQUIRE(spin_for(1000, Crowd::wait_turns, turns, [&] { return --left == 0; }));
+    REQUIRE(spin_for(1000, Crowd::leave_turns, takes, [&] { return --left == 0; }));
     REQUIRE(left == 0);
-    REQUIRE(turns.read() == 0); // who has got it counts, not who looks
+    REQUIRE(takes.read() == 0); // who has got it counts, not who looks
 }
 
 TEST_CASE("the coarse clock does not go back and keeps up with the fine one") {

@@ -101,7 +101,8 @@ struct History {
         if (all)
             chain.take_all_garbage(taken);
         else
-            chain.take_garbage(taken, pick(lanes), pick(4) * GarbageLanes::effort_each);
+            chain.take_garbage(taken, pick(lanes), pick(4) * GarbageLanes::effort_each,
+                               GarbageLanes::patience_alone);
         check_freed(taken.objects);
     }
 
@@ -400,7 +401,7 @@ TEST_CASE("records are pooled up to a bound") {
     history.chain.pool_record(record);
     REQUIRE(history.chain.pooled_count() == pooled);
     Garbage<Record> taken;
-    history.chain.take_garbage(taken, 0, 0);
+    history.chain.take_garbage(taken, 0, 0, 0);
     REQUIRE(history.chain.dropped_count() == 0);
     std::size_t surplus = 0;
     for (const Record* r = taken.records; r != nullptr; r = r->next) ++surplus;

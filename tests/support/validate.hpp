@@ -32,6 +32,10 @@ struct TestAccess {
         return snapshot.tree();
     }
     template <class Core>
+    static auto rivalry_ends(const Core& core) {
+        return core.rivalry_ends_.read();
+    }
+    template <class Core>
     [[nodiscard]] static auto& chain(Core& core) {
         return core.chain_;
     }

@@ -76,7 +76,8 @@ template <class Shard, class Policy>
 inline CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& version,
                                                          bool limited) {
     Policy::sync_point(SyncPoint::commit_prepared);
-    Guard guard(lock_, batch.rivalry > 0 ? Crowd::hurry : Crowd::wait_turns);
+    const bool rivals = version < rivalry_ends_.read();
+    Guard guard(lock_, rivals ? Crowd::hurry : Crowd::leave_turns);
     if (chain_.latest()->version >= last_version) [[unlikely]]
         return CommitOutcome::exhausted;
     if (chain_.latest() != batch.base) [[unlikely]]
@@ -101,7 +102,7 @@ COWINDEX_COLD CommitOutcome Core<Shard, Policy>::commit_elsewhere(Batch& batch, 
     };
     const auto refused = [&](const Record& latest) {
         metrics_.record_conflict();
-        batch.rivalry = remembered_rivalry;
+        rivalry_ends_.set(latest.version + remembered_rivalry);
         batch.conflicts = conflicts(batch, latest);
         return CommitOutcome::conflict;
     };
@@ -287,7 +288,9 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
         typename Chain::Limit limit{drain.objects, drain_versions};
         chain_.settle(limit);
         chain_.revisit_dropped(drain_versions);
-        chain_.take_garbage(trash, batch.lane, drain.effort);
+        chain_.take_garbage(trash, batch.lane, drain.effort,
+                            open_count_ == 1 ? GarbageLanes::patience_alone
+                                             : GarbageLanes::patience_among_writers);
     }
     count_commit(batch, trash.bytes(), trash.bytes(), chain_.total_bytes() + trash.bytes());
     batch.spare = chain_.take_record();
@@ -295,7 +298,6 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
 
     const std::size_t shards = batch.changes.size();
     batch.expects_in_place = false;
-    if (batch.rivalry > 0) --batch.rivalry;
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);
     batch.fit_stocks(nodes, shards, least);

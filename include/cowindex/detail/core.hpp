@@ -127,7 +127,6 @@ class Core {
         return Owner(named, named->record());
     }
 
-    [[nodiscard]] COWINDEX_LONG Slot* claim_slot() { return claim_slot({}); }
     [[nodiscard]] Slot* claim_slot(std::string label) {
         Slot* slot = registry_.claim(*this, publication_, lock_, std::move(label));
         add_user();
@@ -274,9 +273,9 @@ class Core {
     // taken.
     static constexpr std::size_t replay_ahead = 8;
 
-    // A batch that lost a commit to another is in a hurry for so many commits: whoever waits in
-    // turns for a lock that guards what others change finds them to have changed it.
-    static constexpr std::uint16_t remembered_rivalry = 4096;
+    // For so many versions after a conflict nobody leaves others a turn at the commit lock: where
+    // writers change the same shards, who waits long finds its own changed.
+    static constexpr Version remembered_rivalry = 16384;
 
     // What one commit does at most for others, above twice what it retires itself.
     static constexpr std::size_t drain_objects = 8;
@@ -387,6 +386,7 @@ class Core {
 
     alignas(line_pair) std::atomic<ShardId> sequence_{0};
     TicketLine<Policy> tickets_;
+    Counter rivalry_ends_; // the version from which on turns are left again
 
     alignas(line_pair) CowMetrics metrics_;
     Counter unlinked_; // what is about to be freed by others than commits

@@ -31,9 +31,11 @@ class GarbageLanes {
   public:
     static constexpr std::size_t lanes = 8;
 
-    // So many commits of one lane in a row say that the others have nobody who commits. Writers
-    // that meet at the lock take it in turns of some dozens (commit_lock.hpp).
-    static constexpr std::size_t abandoned_after = 1024;
+    // So many commits of one lane in a row say that nobody comes for the other lanes: few where no
+    // other writer is open, many where one may be waiting for its turn at the lock
+    // (commit_lock.hpp), in which this one commits some dozens of times.
+    static constexpr std::size_t patience_alone = 32;
+    static constexpr std::size_t patience_among_writers = 1024;
 
     // What freeing takes, in one unit for objects and bytes: a commit that may free twice the
     // effort of what it retires keeps up, whatever the sizes. (With a bound for each, many small
@@ -60,8 +62,9 @@ class GarbageLanes {
     }
 
     // Effect: moves garbage to `taken`, for about this effort: of this lane, and of the others
-    // where much has gathered or nobody comes for it.
-    void take(DeadList& taken, std::size_t lane, std::uint64_t effort) noexcept {
+    // where much has gathered or nobody has come for it in more than `patience` commits.
+    void take(DeadList& taken, std::size_t lane, std::uint64_t effort,
+              std::size_t patience) noexcept {
         if (empty()) return;
         if (lane == last_taker_) {
             ++turns_;
@@ -70,7 +73,7 @@ class GarbageLanes {
             turns_ = 0;
         }
         move(taken, lane, effort);
-        if (turns_ < abandoned_after && count_ <= much_objects && bytes_ <= much_bytes) return;
+        if (turns_ < patience && count_ <= much_objects && bytes_ <= much_bytes) return;
         for (std::size_t other = 0; other < lanes && effort > 0; ++other)
             move(taken, other, effort);
     }

@@ -147,10 +147,11 @@ class VersionChain {
         return true;
     }
 
-    // Effect: moves garbage to the caller, that of its lane first, for about so much effort.
-    void take_garbage(Garbage<Record>& taken, std::size_t lane, std::uint64_t effort) noexcept {
+    // Effect: moves garbage to the caller, that of its lane first (GarbageLanes::take()).
+    void take_garbage(Garbage<Record>& taken, std::size_t lane, std::uint64_t effort,
+                      std::size_t patience) noexcept {
         take_surplus(taken);
-        garbage_.take(taken.objects, lane, effort);
+        garbage_.take(taken.objects, lane, effort, patience);
     }
     void take_all_garbage(Garbage<Record>& taken) noexcept {
         take_surplus(taken);

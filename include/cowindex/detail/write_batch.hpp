@@ -387,7 +387,6 @@ class WriteBatch {
     bool busy = false;             // in an operation that runs user code and is not over with that
     bool closing = false;          // to be closed when it is over
     bool expects_in_place = false; // its last commit was one, of one shard
-    std::uint16_t rivalry = 0;     // for so many commits it is in a hurry, since it lost one
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the batch ends; until then metrics() adds them up.
