@@ -79,8 +79,8 @@ class Reading {
               auto reader = index.reader();
               Random random(7);
               for (; !stop_; ++reads_) {
-                  const std::int64_t time =
-                      time_of([&] { consume(reader.pin()[random.below(held_shards)].count); });
+                  const std::int64_t time = time_of(
+                      [&] { benchmarks::consume(reader.pin()[random.below(held_shards)].count); });
                   worst_ = std::max(worst_, time);
                   if (time > 10'000) ++slow_;
               }
