@@ -36,7 +36,7 @@ inline void pause() noexcept {
 
 // What a thread does that sees others take the lock one after another: it is in a hurry and goes on
 // looking, or it leaves them a turn.
-enum class Crowd { hurry, leave_turns };
+enum class Crowd : std::uint8_t { hurry, leave_turns };
 
 // Looks at the lock again and again, with pauses in between that grow, for so many in all. `takes`
 // says how often it was taken. False: it was in vain.
