@@ -15,6 +15,7 @@
 
 #include "support/catch.hpp"
 #include "support/no_membarrier.hpp"
+#include "support/validate.hpp"
 
 using namespace cowindex::detail;
 using cowindex::SyncPoint;
@@ -447,14 +448,12 @@ TEST_CASE("the commit lock spins, yields, then blocks, and locks once") {
     }
 }
 
-TEST_CASE(
-    "a lock that goes from hand to hand is left alone in turns, but not by who is in a hurry") {
-    constexpr int pauses = 2048;
-    const auto looks = [](Crowd crowd, auto turns_at) {
+TEST_CASE("a lock that changes hands is left alone in turns, but not by who is in a hurry") {
+    const auto looks = [](int most, Crowd crowd, auto taken_before) {
         Counter takes;
         int count = 0;
-        REQUIRE_FALSE(spin_for(pauses, crowd, takes, [&] {
-            if (turns_at(++count)) takes.add_alone();
+        REQUIRE_FALSE(spin_for(most, crowd, takes, [&] {
+            if (taken_before(++count)) takes.add_alone();
             return false;
         }));
         return count;
@@ -463,23 +462,34 @@ TEST_CASE(
     const auto never = [](int) { return false; };
     const auto once = [](int look) { return look == 1; };
 
-    // 8 pauses and 512 in turn
-    REQUIRE(looks(Crowd::leave_turns, always) == 8);
+    // 8 pauses, and a turn that counts for 512, alternately
+    const auto start = std::chrono::steady_clock::now();
+    REQUIRE(looks(2048, Crowd::leave_turns, always) == 8);
+    REQUIRE(std::chrono::steady_clock::now() - start >= 4 * std::chrono::microseconds(15));
     // 1, 2, 4, 8, 16, and then 32 each
-    REQUIRE(looks(Crowd::hurry, always) == 5 + 64);
-    REQUIRE(looks(Crowd::hurry, never) == 5 + 64);
+    REQUIRE(looks(2048, Crowd::hurry, always) == 5 + 64);
+    REQUIRE(looks(2048, Crowd::hurry, never) == 5 + 64);
     // 8, 16, and then 32 each
-    REQUIRE(looks(Crowd::leave_turns, never) == 2 + 64);
-    // 8 and 512 once, then 8, 16, and 32 each
-    REQUIRE(looks(Crowd::leave_turns, once) == 4 + 47);
+    REQUIRE(looks(2048, Crowd::leave_turns, never) == 2 + 64);
+    // 8 and a turn, then 8, 16, 32, 32
+    REQUIRE(looks(600, Crowd::leave_turns, once) == 6);
 }
 
-TEST_CASE("the commit lock counts how often it is taken, and looks until it gets it") {
+TEST_CASE("who gets the lock at a look stops looking") {
     Counter takes;
     int left = 3;
     REQUIRE(spin_for(1000, Crowd::leave_turns, takes, [&] { return --left == 0; }));
     REQUIRE(left == 0);
-    REQUIRE(takes.read() == 0); // who has got it counts, not who looks
+}
+
+TEMPLATE_TEST_CASE("the commit lock counts how often it is taken", "", std::mutex, BusyMutex) {
+    BusyMutex::refusals = 0;
+    CommitLock<TestType> lock;
+    for (std::uint64_t n = 0; n < 3; ++n) {
+        REQUIRE(TestAccess::takes(lock) == n);
+        lock.lock(n == 0 ? Crowd::hurry : Crowd::leave_turns);
+        lock.unlock();
+    }
 }
 
 TEST_CASE("the coarse clock does not go back and keeps up with the fine one") {

@@ -31,8 +31,12 @@ struct TestAccess {
     [[nodiscard]] static auto& tree(const Snapshot<Shard, Policy>& snapshot) {
         return snapshot.tree();
     }
+    template <class Lock>
+    [[nodiscard]] static auto takes(const Lock& lock) {
+        return lock.takes_.read();
+    }
     template <class Core>
-    static auto rivalry_ends(const Core& core) {
+    [[nodiscard]] static auto rivalry_ends(const Core& core) {
         return core.rivalry_ends_.read();
     }
     template <class Core>

@@ -94,6 +94,8 @@ class CommitLock {
     void unlock() { mutex_.unlock(); }
 
   private:
+    friend struct TestAccess;
+
     Mutex mutex_;
     Counter takes_; // how often it was taken; by the holder
 };
@@ -113,6 +115,8 @@ class CommitLock<std::mutex> {
     void unlock() noexcept { held_.store(false, std::memory_order_release); }
 
   private:
+    friend struct TestAccess;
+
     // (1) Acquire: pairs with (2); what the holder before has done is seen.
     [[nodiscard]] bool try_lock() noexcept {
         return !held_.exchange(true, std::memory_order_acquire);
