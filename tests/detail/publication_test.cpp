@@ -469,6 +469,7 @@ TEST_CASE("a lock that changes hands is left alone in turns, but not by who is i
     // 1, 2, 4, 8, 16, and then 32 each
     REQUIRE(looks(2048, Crowd::hurry, always) == 5 + 64);
     REQUIRE(looks(2048, Crowd::hurry, never) == 5 + 64);
+    REQUIRE(looks(1 + 2 + 4, Crowd::hurry, never) == 3);
     // 8, 16, and then 32 each
     REQUIRE(looks(2048, Crowd::leave_turns, never) == 2 + 64);
     // 8 and a turn, then 8, 16, 32, 32
