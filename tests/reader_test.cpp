@@ -1,7 +1,6 @@
 #include <cowindex/reader.hpp>
 
 #include <chrono>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -103,7 +102,7 @@ TEST_CASE("assigning a reader gives its old slot back") {
 }
 
 TEST_CASE("a reader that was assigned to reads the other's index") {
-    auto first = std::make_unique<Index>(3, 1);
+    std::optional<Index> first(std::in_place, 3, 1);
     Index second(3, 2);
     auto reader = first->reader();
     reader = second.reader();
