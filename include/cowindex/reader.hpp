@@ -37,7 +37,7 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     }
     View(const View&) = delete;
     View& operator=(const View&) = delete;
-    COWINDEX_INLINE ~View() {
+    ~View() {
         if (slot_ != nullptr && slot_->unpin()) [[unlikely]] {
             Slot* const slot = std::exchange(slot_, nullptr);
             slot->core->give_back(slot);
