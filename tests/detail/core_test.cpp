@@ -1540,6 +1540,79 @@ TEST_CASE("a policy that wants no barrier by count gets none, however often some
     }
 }
 
+namespace {
+
+// Refuses all looks, each time as if another thread had taken the lock and let go of it since, from
+// when it is told to until somebody blocks.
+struct CrowdedMutex {
+    static inline cowindex::detail::Counter* takes = nullptr;
+    static inline int looks = 0;
+    bool try_lock() {
+        if (takes == nullptr) return true;
+        ++looks;
+        takes->add_alone();
+        return false;
+    }
+    void lock() { takes = nullptr; }
+    void unlock() {}
+};
+struct CrowdedPolicy : cowindex::DefaultPolicy<int> {
+    using Mutex = CrowdedMutex;
+};
+
+} // namespace
+
+TEST_CASE("a commit leaves others their turns at the lock, but not after a conflict") {
+    cowindex::CowIndex<int, CrowdedPolicy> index(8, 0);
+    auto writer = index.writer();
+    const auto looks_of_a_commit = [&] {
+        writer.edit(0) = 1;
+        CrowdedMutex::looks = 0;
+        CrowdedMutex::takes = &TestAccess::takes_of(TestAccess::core(index));
+        writer.commit();
+        return CrowdedMutex::looks;
+    };
+    looks_of_a_commit(); // the first one looks for a record, too
+    const int leaving_turns = looks_of_a_commit();
+    auto other = index.writer();
+    writer.edit(0) = 1;
+    other.edit(0) = 2;
+    other.commit();
+    REQUIRE_FALSE(writer.try_commit());
+    writer.discard();
+    REQUIRE(looks_of_a_commit() > leaving_turns + 50);
+}
+
+TEST_CASE("what ended writers retired is freed soon by who is alone, later among others") {
+    const bool alone = GENERATE(true, false);
+    Index index(64, 0);
+    const auto& garbage = TestAccess::chain(TestAccess::core(index)).garbage();
+    auto writer = index.writer();
+    {
+        auto ended = index.writer(); // and so of another lane
+        const auto snapshot = index.snapshot();
+        for (int i = 0; i < 10; ++i) {
+            ended.edit(static_cast<ShardId>(i)) = 1;
+            ended.commit();
+        }
+    }
+    writer.discard(); // to the latest version
+    std::optional<Index::Writer> other;
+    if (!alone) other.emplace(index.writer());
+    const auto commit = [&](int times) {
+        for (int i = 0; i < times; ++i) {
+            writer.edit(20) = i;
+            writer.commit();
+        }
+    };
+    commit(20);
+    REQUIRE_FALSE(garbage.empty());
+    commit(80);
+    REQUIRE(garbage.empty() == alone);
+    commit(2000);
+    REQUIRE(garbage.empty());
+}
+
 TEST_CASE("after a conflict all are in a hurry at the commit lock, for some thousand versions") {
     Index index(8, 0);
     const auto rivalry_ends = [&] { return TestAccess::rivalry_ends(TestAccess::core(index)); };

@@ -36,6 +36,10 @@ struct TestAccess {
         return lock.takes_.read();
     }
     template <class Core>
+    [[nodiscard]] static auto& takes_of(Core& core) {
+        return core.lock_.takes_;
+    }
+    template <class Core>
     [[nodiscard]] static auto rivalry_ends(const Core& core) {
         return core.rivalry_ends_.read();
     }
