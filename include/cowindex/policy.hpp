@@ -15,7 +15,7 @@ namespace cowindex {
 /// Places where the concurrent protocol hands control to `Policy::sync_point`, so that a test can
 /// choose which thread takes the next step of the real code.
 enum class SyncPoint : std::uint8_t {
-    pin_loaded,         ///< a reader has loaded the latest version, its slot is still empty
+    pin_loaded,         ///< a reader has an idea which version is the latest; not in its slot yet
     pin_stored,         ///< the slot names a version that was not yet checked to be the latest
     unpin,              ///< a reader is about to clear its slot
     promote_owned,      ///< a view has become a snapshot, its pin still stands

@@ -27,25 +27,26 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
   public:
     /// Takes over the pin.
     View(View&& other) noexcept
-        : record_(other.record_), slot_(std::exchange(other.slot_, nullptr)) {}
+        : record_(other.record_), slot_(std::exchange(other.slot_, nullptr)), last_(other.last_) {}
     /// Lets go of this view's pin and takes over that of `other`.
     View& operator=(View&& other) noexcept {
         View taken(std::move(other));
         std::swap(record_, taken.record_);
         std::swap(slot_, taken.slot_);
+        std::swap(last_, taken.last_);
         return *this;
     }
     View(const View&) = delete;
     View& operator=(const View&) = delete;
-    ~View() {
-        if (slot_ != nullptr && slot_->unpin()) [[unlikely]] {
+    COWINDEX_INLINE ~View() {
+        if (slot_ != nullptr && slot_->unpin(record_, last_)) [[unlikely]] {
             Slot* const slot = std::exchange(slot_, nullptr);
             slot->core->give_back(slot);
         }
     }
 
     /// *Returns* the number of this version.
-    [[nodiscard]] Version version() const noexcept { return record_->version; }
+    [[nodiscard]] COWINDEX_INLINE Version version() const noexcept { return record_->version; }
 
     /// *Returns* an owned snapshot of this very version. *Progress* as `CowIndex::snapshot()`;
     /// where the version is not the latest any more, takes the commit lock. *Allocation* none.
@@ -74,14 +75,26 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     template <class, class>
     friend class CowIndex;
 
-    explicit View(Slot* slot) noexcept : View(slot, *slot->source) {}
-    View(Slot* slot, const typename Slot::Source& source) noexcept
-        : record_(slot->pin(source)), slot_(slot) {}
+    explicit View(Slot* slot) noexcept : record_(slot->pin()), slot_(slot), last_(nullptr) {}
+    // A view may outlive its reader, and says so in its slot: no reason for a warning.
+#if defined(__GNUC__) && __GNUC__ >= 12
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdangling-pointer"
+#endif
+    COWINDEX_INLINE View(Slot* slot, const typename Slot::Source& source,
+                         const Record*& last) noexcept
+        : record_(slot->pin(source, last)), slot_(slot), last_(&last) {}
+#if defined(__GNUC__) && __GNUC__ >= 12
+#pragma GCC diagnostic pop
+#endif
 
-    [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept { return record_->tree; }
+    [[nodiscard]] COWINDEX_INLINE const detail::ShardTree<Shard>& tree() const noexcept {
+        return record_->tree;
+    }
 
     const Record* record_;
     Slot* slot_;
+    const Record** last_; // the reader's, as long as the slot does not tell otherwise
 };
 
 /// A reading thread's place in an index. Make one for each thread (or task) and keep it. A class
@@ -95,12 +108,15 @@ class Reader {
   public:
     /// Live views stay valid.
     Reader(Reader&& other) noexcept
-        : slot_(std::exchange(other.slot_, nullptr)), source_(other.source_) {}
+        : slot_(std::exchange(other.slot_, nullptr)), source_(other.source_), last_(other.last_) {
+        if (slot_ != nullptr && last_ == nullptr) slot_->move();
+    }
     /// As if the reader that was here were destroyed, then that of `other` moved here.
     Reader& operator=(Reader&& other) noexcept {
         Reader taken(std::move(other));
         std::swap(slot_, taken.slot_);
         source_ = taken.source_;
+        last_ = taken.last_;
         return *this;
     }
     Reader(const Reader&) = delete;
@@ -116,9 +132,9 @@ class Reader {
     /// that view's version. *Progress* lock-free: repeats only if a version was published
     /// meanwhile. *Complexity* constant. No lock, no allocation, no system call, no write that
     /// another reader could notice. *Exceptions* `std::logic_error` if this reader was moved from.
-    [[nodiscard]] View<Shard, Policy> pin() {
+    [[nodiscard]] COWINDEX_INLINE View<Shard, Policy> pin() {
         if (slot_ == nullptr) detail::throw_moved_from("Reader");
-        return View<Shard, Policy>(slot_, *source_);
+        return View<Shard, Policy>(slot_, *source_, last_);
     }
 
     /// Effect: waits until something newer than version `seen` is published, up to `timeout`.
@@ -137,11 +153,15 @@ class Reader {
     friend struct detail::TestAccess;
 
     using Slot = typename detail::Core<Shard, Policy>::Slot;
+    using Record = typename detail::Core<Shard, Policy>::Record;
 
     explicit Reader(Slot* slot) noexcept : slot_(slot), source_(slot->source) {}
 
+    // In registers where the reader is local. The address of `last_` is in views alone, and nothing
+    // that is not inlined is given it.
     Slot* slot_;
-    const typename Slot::Source* source_; // of the slot: in a register where the reader is local
+    const typename Slot::Source* source_; // the slot's
+    const Record* last_ = nullptr; // what was pinned last, maybe freed since; null: ask the slot
 };
 
 } // namespace cowindex

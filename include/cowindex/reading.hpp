@@ -171,33 +171,37 @@ class ShardReading {
     using const_iterator = iterator;       ///< the same
 
     /// *Returns* how many shards are present.
-    [[nodiscard]] std::size_t size() const noexcept { return tree().size; }
+    [[nodiscard]] COWINDEX_INLINE std::size_t size() const noexcept { return tree().size; }
     /// *Returns* whether none is.
-    [[nodiscard]] bool empty() const noexcept { return tree().size == 0; }
+    [[nodiscard]] COWINDEX_INLINE bool empty() const noexcept { return tree().size == 0; }
 
     /// *Returns* one past the largest id ever used up to this version. Never falls from one version
     /// to the next.
-    [[nodiscard]] ShardId id_bound() const noexcept { return tree().id_bound; }
+    [[nodiscard]] COWINDEX_INLINE ShardId id_bound() const noexcept { return tree().id_bound; }
 
     /// *Returns* whether a shard has that id.
-    [[nodiscard]] bool contains(ShardId id) const noexcept { return tree().find(id) != nullptr; }
+    [[nodiscard]] COWINDEX_INLINE bool contains(ShardId id) const noexcept {
+        return tree().find(id) != nullptr;
+    }
 
     /// *Preconditions* contains(id), asserted unless `NDEBUG` is defined. Where it may be absent
     /// use `find()` or `at()`.
-    [[nodiscard]] const Shard& operator[](ShardId id) const noexcept COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] COWINDEX_INLINE const Shard& operator[](ShardId id) const noexcept
+        COWINDEX_LIFETIMEBOUND {
         assert(contains(id) && "cowindex: operator[] of an absent id; use find() or at()");
         return tree().get(id)->shard;
     }
 
     /// *Exceptions* `std::out_of_range` naming the id and the bound.
-    [[nodiscard]] const Shard& at(ShardId id) const COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] COWINDEX_INLINE const Shard& at(ShardId id) const COWINDEX_LIFETIMEBOUND {
         const auto* box = tree().find(id);
         if (box == nullptr) detail::throw_absent(id, tree().id_bound);
         return box->shard;
     }
 
     /// *Returns* null where no shard has that id.
-    [[nodiscard]] const Shard* find(ShardId id) const noexcept COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] COWINDEX_INLINE const Shard* find(ShardId id) const noexcept
+        COWINDEX_LIFETIMEBOUND {
         const auto* box = tree().find(id);
         return box == nullptr ? nullptr : &box->shard;
     }
@@ -208,16 +212,17 @@ class ShardReading {
     COWINDEX_INLINE void prefetch(ShardId id) const noexcept { tree().fetch_ahead(id); }
 
     /// *Returns* an iterator to the shard with the lowest id.
-    [[nodiscard]] iterator begin() const noexcept COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] COWINDEX_INLINE iterator begin() const noexcept COWINDEX_LIFETIMEBOUND {
         return iterator(cursor(0, tree().id_bound));
     }
     /// *Returns* the end of all shards.
-    [[nodiscard]] iterator end() const noexcept COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] COWINDEX_INLINE iterator end() const noexcept COWINDEX_LIFETIMEBOUND {
         return iterator(cursor(tree().id_bound, tree().id_bound));
     }
 
     /// *Returns* the shards present with their ids, in id order.
-    [[nodiscard]] ShardRange<ItemIterator<Shard>> items() const& noexcept COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] COWINDEX_INLINE ShardRange<ItemIterator<Shard>> items() const& noexcept
+        COWINDEX_LIFETIMEBOUND {
         const ShardId end = tree().id_bound;
         return {ItemIterator<Shard>(cursor(0, end)), ItemIterator<Shard>(cursor(end, end))};
     }
@@ -228,8 +233,8 @@ class ShardReading {
 
     /// *Returns* the shards present whose ids are in [first, last), in id order; `it.id()` tells
     /// the id. Lets threads divide one scan among themselves.
-    [[nodiscard]] ShardRange<iterator> range(ShardId first,
-                                             ShardId last) const& noexcept COWINDEX_LIFETIMEBOUND {
+    [[nodiscard]] COWINDEX_INLINE ShardRange<iterator> range(
+        ShardId first, ShardId last) const& noexcept COWINDEX_LIFETIMEBOUND {
         const ShardId end = std::min(last, tree().id_bound);
         return {iterator(cursor(std::min(first, end), end)), iterator(cursor(end, end))};
     }
@@ -249,10 +254,11 @@ class ShardReading {
     /// @}
 
   private:
-    [[nodiscard]] const detail::ShardTree<Shard>& tree() const noexcept {
+    [[nodiscard]] COWINDEX_INLINE const detail::ShardTree<Shard>& tree() const noexcept {
         return static_cast<const Derived&>(*this).tree();
     }
-    [[nodiscard]] detail::TreeCursor<Shard> cursor(ShardId first, ShardId end) const noexcept {
+    [[nodiscard]] COWINDEX_INLINE detail::TreeCursor<Shard> cursor(ShardId first,
+                                                                   ShardId end) const noexcept {
         return {tree(), first, end};
     }
 };

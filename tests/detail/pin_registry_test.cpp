@@ -70,20 +70,20 @@ TEST_CASE("nested pins repeat the outermost, and the last one clears the slot") 
     REQUIRE(slot->pin() == old.get());
     const auto latest = r.publish();
     REQUIRE(slot->pin() == old.get());
-    REQUIRE_FALSE(slot->unpin());
+    REQUIRE_FALSE(slot->unpin(nullptr, nullptr));
     REQUIRE(slot->word.own() == old.get());
-    REQUIRE_FALSE(slot->unpin());
+    REQUIRE_FALSE(slot->unpin(nullptr, nullptr));
     REQUIRE(slot->word.own() == nullptr);
     REQUIRE(slot->pin() == latest.get());
     REQUIRE(slot->pin() == latest.get());
     REQUIRE_FALSE(slot->leave()); // its reader ends: views are left
-    REQUIRE_FALSE(slot->unpin());
+    REQUIRE_FALSE(slot->unpin(nullptr, nullptr));
     REQUIRE(slot->word.own() == latest.get());
-    REQUIRE(slot->unpin()); // to be given back
+    REQUIRE(slot->unpin(nullptr, nullptr)); // to be given back
     r.registry.give_back(slot, r.lock);
     REQUIRE(r.claim() == slot);
     static_cast<void>(slot->pin());
-    REQUIRE_FALSE(slot->unpin()); // nobody has left
+    REQUIRE_FALSE(slot->unpin(nullptr, nullptr)); // nobody has left
     REQUIRE(slot->leave());
     r.registry.give_back(slot, r.lock);
 }
@@ -95,14 +95,14 @@ TEST_CASE("where the kernel refuses the barrier no pin of a slot takes the fast 
         Slot* slot = r.claim();
         const auto pin_and_unpin = [&] {
             REQUIRE(slot->pin() == latest.get());
-            REQUIRE_FALSE(slot->unpin());
+            REQUIRE_FALSE(slot->unpin(nullptr, nullptr));
         };
         REQUIRE_FALSE(slot->word.is_idle_and_asymmetric());
         pin_and_unpin();
         REQUIRE_FALSE(slot->word.is_idle_and_asymmetric());
         static_cast<void>(slot->pin());
         REQUIRE_FALSE(slot->leave()); // its reader ends: a view is left
-        REQUIRE(slot->unpin());
+        REQUIRE(slot->unpin(nullptr, nullptr));
         r.registry.give_back(slot, r.lock);
         REQUIRE(r.claim() == slot); // for another reader
         pin_and_unpin();
@@ -132,14 +132,14 @@ TEST_CASE("a scan finds the pins of old versions, with their labels") {
     std::sort(labels.begin(), labels.end());
     REQUIRE(labels == std::vector<std::string>{"a", "b"});
 
-    static_cast<void>(a->unpin());
+    static_cast<void>(a->unpin(nullptr, nullptr));
     r.registry.scan(r.words, latest.get());
     REQUIRE(r.registry.is_pinned(old.get()));
-    static_cast<void>(b->unpin());
+    static_cast<void>(b->unpin(nullptr, nullptr));
     REQUIRE(r.registry.is_pinned(old.get())); // by the last scan
     r.registry.scan(r.words, latest.get());
     REQUIRE_FALSE(r.registry.is_pinned(old.get()));
-    static_cast<void>(c->unpin());
+    static_cast<void>(c->unpin(nullptr, nullptr));
     REQUIRE(r.registry.count_pinned(r.words) == 0);
     for (Slot* slot : {a, b, c, idle}) r.registry.give_back(slot, r.lock);
 }

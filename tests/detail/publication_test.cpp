@@ -60,7 +60,8 @@ std::shared_ptr<const Value> publish(Words& publication,
 
 // As a slot does it.
 const Value* pinned_by(Word& pin, const Words& source) {
-    return pin.is_idle_and_asymmetric() ? pin.pin(source) : pin.pin_portably(source);
+    return pin.is_idle_and_asymmetric() ? pin.pin(source, source.guess())
+                                        : pin.pin_portably(source);
 }
 
 template <class Cell>

@@ -111,12 +111,12 @@ static void give_back(void) {
 }
 static int pin(struct Record* _Atomic* slot, bool promoted) {
     if (!IS(250)) claim();
-    struct Record *record, *copy = NULL;
+    struct Record *guess, *record = atomic_load_explicit(&latest, ORDER_5), *copy = NULL;
     do {
-        record = atomic_load_explicit(&latest, ORDER_5);
-        atomic_store_explicit(slot, record, ORDER_6);
+        atomic_store_explicit(slot, guess = record, ORDER_6);
         LIGHT();
-    } while (atomic_load_explicit(&latest, ORDER_7) != record);
+        record = atomic_load_explicit(&latest, ORDER_7);
+    } while (record != guess);
     if (IS(250)) claim();     // after the pin
     if (IS(253)) give_back(); // before it ends
     if (promoted && (copy = load_owner()) != record) {

@@ -50,8 +50,7 @@ static int look(int way) {
     struct Record* record;
     int version;
     if (way == 1) {
-        record = atomic_load_explicit(&latest, ORDER_5);
-        if (atomic_load_explicit(&latest, ORDER_7) != record) RETRY;
+        record = atomic_load_explicit(&latest, ORDER_7);
         version = record->version;
     } else if (way == 2) {
         record = load_owner();

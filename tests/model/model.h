@@ -86,7 +86,7 @@ static inline void HEAVY(void) {
 #define ORDER_1 S(1, REL, RLX)
 #define ORDER_3 RLX
 #define ORDER_4 WEAK(4, ACQ, RLX)
-#define ORDER_5 WEAK(5, ACQ, RLX)
+#define ORDER_5 RLX
 #define ORDER_6 S(6, REL, RLX)
 #define ORDER_7 S(7, ACQ, RLX)
 #define ORDER_8 WEAK(8, REL, RLX)

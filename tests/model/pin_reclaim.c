@@ -1,9 +1,14 @@
 // Readers pin the latest version while one thread publishes newer ones and frees what no slot
 // names. Freeing is a write to what readers read, so freeing too early is a data race. What was
-// freed is used again, so that a pointer that was loaded may come to mean another version.
-// Headers: Publication::publish, PinWord::pin, clear and scan, Core::look_for_pins.
+// freed is used again, so that a pointer that was loaded may come to mean another version. A reader
+// begins with the version that it had last, which may have been freed, and used again, since.
+// Headers: Publication::publish and guess, ReaderSlot::pin, PinWord::pin, clear and scan,
+// Core::look_for_pins.
 #include "model.h"
-enum { pins = PINS, versions = 2 };
+#ifndef VERSIONS
+#define VERSIONS 2
+#endif
+enum { pins = PINS, versions = VERSIONS };
 
 struct Record { int version; };
 static struct Record records[versions + 1];
@@ -14,16 +19,21 @@ static void* reader(void* my_slot) {
     struct Record* _Atomic* slot = my_slot;
     const int me = (int)(slot - slots); // POINT: where membarrier may interrupt
     int before = 1;
+    struct Record* last = NULL;
     for (int i = 0; i < pins; ++i) {
-        struct Record* record;
-        do {
+        struct Record *record, *guess = last;
+        POINT(me);
+        if (guess == NULL) guess = atomic_load_explicit(&latest, ORDER_5);
+        for (;;) {
             POINT(me);
-            record = atomic_load_explicit(&latest, ORDER_5);
-            POINT(me);
-            atomic_store_explicit(slot, record, ORDER_6);
+            atomic_store_explicit(slot, guess, ORDER_6);
             POINT(me);
             LIGHT();
-        } while (atomic_load_explicit(&latest, ORDER_7) != record && !IS(203));
+            record = atomic_load_explicit(&latest, ORDER_7);
+            if (record == guess || IS(203)) break;
+            guess = record;
+        }
+        last = record;
         POINT(me);
         assert(record->version >= before); // the reads of the shards
         before = record->version;

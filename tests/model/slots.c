@@ -20,12 +20,12 @@ static void* reader(void* unused) {
     pthread_mutex_unlock(&lock);
     assert(atomic_load_explicit(&slot->word, ORDER_17) == NULL && slot->special == 0);
     slot->special = 1; // the reader's own, no atomic
-    struct Record* record;
+    struct Record *guess, *record = atomic_load_explicit(&latest, ORDER_5);
     do {
-        record = atomic_load_explicit(&latest, ORDER_5);
-        atomic_store_explicit(&slot->word, record, ORDER_6);
+        atomic_store_explicit(&slot->word, guess = record, ORDER_6);
         LIGHT();
-    } while (atomic_load_explicit(&latest, ORDER_7) != record);
+        record = atomic_load_explicit(&latest, ORDER_7);
+    } while (record != guess);
     assert(record->version == 1 + (int)(record - records));
     slot->special = 0;
     if (!IS(222)) atomic_store_explicit(&slot->word, NULL, ORDER_8);

@@ -26,20 +26,37 @@ struct ReaderSlot {
           special(its_source.fence().asymmetric() ? 0 : portable), core(&its_core) {}
 
     // Effect: pins the latest version, or repeats the outermost pin. *Progress* lock-free.
-    // `from` is `*source`: who keeps that beside the slot, saves loading it.
-    [[nodiscard]] const Record* pin(const Source& from) noexcept {
+    [[nodiscard]] const Record* pin() noexcept {
         if (word.is_idle_and_asymmetric()) [[likely]]
-            return word.pin(from);
+            return word.pin(*source, source->guess());
         return pin_specially();
     }
-    [[nodiscard]] const Record* pin() noexcept { return pin(*source); }
 
-    // Returns true when the slot itself is to be given back: its reader is gone.
-    [[nodiscard]] bool unpin() noexcept {
+    // The same for a reader that keeps some of it beside the slot, in registers where it can.
+    // `from` is `*source`. `last` is the version that this reader had last, which often still is
+    // the latest; null while a view may be open, as the slot alone knows for certain.
+    [[nodiscard]] COWINDEX_INLINE const Record* pin(const Source& from,
+                                                    const Record*& last) noexcept {
+        const Record* const guess = std::exchange(last, nullptr);
+        if (guess == nullptr) [[unlikely]]
+            return pin_unsure();
+        return word.pin(from, guess);
+    }
+
+    // Effect: a pin of `record` ends. Where this is known to have been the only one of a reader,
+    // and `last` to be that reader's, sets it. Returns true when the slot itself is to be given
+    // back: its reader is gone.
+    [[nodiscard]] COWINDEX_INLINE bool unpin(const Record* record, const Record** last) noexcept {
         if (special != 0) [[unlikely]]
             return unpin_specially();
         word.clear();
+        if (last != nullptr) *last = record;
         return false;
+    }
+
+    // By the reader that moves while a view may be open: its view would not find it any more.
+    void move() noexcept {
+        if (!word.is_idle()) special |= reader_moved;
     }
 
     // By the reader's end. Returns true when no view is left, so that the slot is to be given back;
@@ -53,11 +70,12 @@ struct ReaderSlot {
     // By the registry, for the next reader.
     void come_back() noexcept { special &= portable; }
 
-    // What makes this slot special, in one word that a plain unpin compares with zero: two flags,
+    // What makes this slot special, in one word that a plain unpin compares with zero: three flags,
     // and the number of pins within the outermost. In the slot, because readers and views move.
     static constexpr std::size_t reader_gone = 1;
-    static constexpr std::size_t portable = 2;
-    static constexpr std::size_t one_pin = 4;
+    static constexpr std::size_t reader_moved = 2; // since the outermost pin began
+    static constexpr std::size_t portable = 4;
+    static constexpr std::size_t one_pin = 8;
 
     alignas(line_pair) PinWord<Record, Policy> word;
     const Source* source;
@@ -72,6 +90,8 @@ struct ReaderSlot {
     std::string label;
 
   private:
+    COWINDEX_COLD const Record* pin_unsure() noexcept { return pin(); }
+
     COWINDEX_COLD const Record* pin_specially() noexcept {
         if (word.is_idle()) return word.pin_portably(*source);
         special += one_pin;
@@ -84,6 +104,7 @@ struct ReaderSlot {
             return false;
         }
         word.clear(*source);
+        special &= ~reader_moved;
         return (special & reader_gone) != 0;
     }
 };

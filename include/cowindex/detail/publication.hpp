@@ -9,8 +9,9 @@
 // shared_ptr and the commit lock, in shared_cell.hpp and commit_lock.hpp), numbered, with its
 // partner and with what goes wrong without.
 //
-// Four accesses are marked (S). The reader stores its slot (6) and then loads the latest version
-// again (7); the reclaimer has published a newer version (1) and then loads the slot (9). One of
+// Four accesses are marked (S). The reader stores in its slot the version that it takes for the
+// latest (6) and then loads the latest (7); the reclaimer has published a newer version (1) and
+// then loads the slot (9). One of
 // the two must see the other's store. AsymmetricFence::heavy(), between (1) and (9), sees to that;
 // where it is not to be had all four are seq_cst, since any weaker choice of one lets a pin be
 // missed.
@@ -46,7 +47,7 @@ class Publication {
     // thread that has pinned a version can never be given an older snapshot, nor the reverse.
     template <class Make>
     std::shared_ptr<const Record> publish(const Record* record, Make&& make) noexcept {
-        // (1) Release: pairs with (5) and (7); without it a reader could follow the pointer into a
+        // (1) Release: pairs with (7); without it a reader could follow the pointer into a
         // tree whose nodes are not written yet. (S)
         store(latest_, record);
         Policy::sync_point(SyncPoint::publish_between);
@@ -75,6 +76,12 @@ class Publication {
     // for guesses that are checked under the lock.
     [[nodiscard]] const Record* latest() const noexcept {
         // (3) Relaxed: the lock, or a later check under it.
+        return latest_.load(std::memory_order_relaxed);
+    }
+
+    // What a pin may try first, where its reader has had no version yet.
+    [[nodiscard]] const Record* guess() const noexcept {
+        // (5) Relaxed: compared with (7), never followed.
         return latest_.load(std::memory_order_relaxed);
     }
 
@@ -168,20 +175,22 @@ class PinWord {
     // What this reader has pinned, null when nothing. For the reader itself.
     [[nodiscard]] const Record* own() const noexcept { return is_idle() ? nullptr : mine(); }
 
-    // Effect: this word names the latest version, which cannot be freed until clear().
-    // Precondition: the fence is asymmetric.
-    // *Progress* lock-free: repeats only if a version was published in between.
-    [[nodiscard]] const Record* pin(const Source& source) noexcept {
-        // (5) Acquire: pairs with (1).
-        const Record* record = source.latest_.load(std::memory_order_acquire);
-        if (settle<true>(source, record)) [[likely]]
-            return record;
-        return pin_again<true>(source);
+    // Effect: this word names the latest version, which cannot be freed until clear(). `guess`
+    // spares looking which that is, if it is right: compared, never followed, so it may be null, or
+    // the address of a record that was freed. Precondition: the fence is asymmetric.
+    // *Progress* lock-free: repeats only where the guess is wrong, and then if a version was
+    // published in between.
+    [[nodiscard]] COWINDEX_INLINE const Record* pin(const Source& source,
+                                                    const Record* guess) noexcept {
+        const Record* const latest = settle<true>(source, guess);
+        if (latest == guess) [[likely]]
+            return latest;
+        return pin_again<true>(source, latest);
     }
 
     // The same with a symmetric fence.
     [[nodiscard]] const Record* pin_portably(const Source& source) noexcept {
-        return pin_again<false>(source);
+        return pin_again<false>(source, source.guess());
     }
 
     // Precondition: the fence is asymmetric.
@@ -196,29 +205,32 @@ class PinWord {
     }
 
   private:
-    // Stores `record` and looks again: true if it is still the latest, and so cannot be missed.
+    // Stores `guess` and returns the latest version. If that is the guess, it cannot be missed.
     template <bool Asymmetric>
-    [[nodiscard]] bool settle(const Source& source, const Record* record) noexcept {
+    [[nodiscard]] COWINDEX_INLINE const Record* settle(const Source& source,
+                                                       const Record* guess) noexcept {
         Policy::sync_point(SyncPoint::pin_loaded);
         // (6) Release, not relaxed: the reclaimer that reads this value must see the reads made
         // under the pin that this word held before as finished. Pairs with (9). (S)
-        word_.store(record, Asymmetric ? std::memory_order_release : std::memory_order_seq_cst);
+        word_.store(guess, Asymmetric ? std::memory_order_release : std::memory_order_seq_cst);
         AsymmetricFence::light();
         Policy::sync_point(SyncPoint::pin_stored);
-        // (7) Acquire: pairs with (1). (S) If this still reads `record`, the store (6) came
-        // before the next publication, so whoever reclaims after that one sees it.
+        // (7) Acquire: pairs with (1). (S) If this reads the address that was stored, the store (6)
+        // came before the next publication, so whoever reclaims after that one sees it. It does not
+        // matter whether that address meant this version when it was guessed.
         return source.latest_.load(Asymmetric ? std::memory_order_acquire
-                                              : std::memory_order_seq_cst) == record;
+                                              : std::memory_order_seq_cst);
     }
 
     // Kept out of the way of pin(), which is inlined wherever somebody reads.
     template <bool Asymmetric>
-    [[nodiscard]] COWINDEX_COLD const Record* pin_again(const Source& source) noexcept {
-        const Record* record = nullptr;
-        do {
-            record = source.latest_.load(std::memory_order_acquire); // (5)
-        } while (!settle<Asymmetric>(source, record));
-        return record;
+    [[nodiscard]] COWINDEX_COLD const Record* pin_again(const Source& source,
+                                                        const Record* guess) noexcept {
+        for (;;) {
+            const Record* const latest = settle<Asymmetric>(source, guess);
+            if (latest == guess) return latest;
+            guess = latest;
+        }
     }
 
     void clear_to(const Record* idle) noexcept {
