@@ -25,9 +25,9 @@ namespace {
 using namespace benchmarks;
 using Shard = Blob<64>;
 
-// What a pin cannot do without, written out for a flat table: name the version in a slot, look
-// again, clear the slot. No nesting, nothing that may move or outlive anything, nobody who
-// reclaims.
+// What a pin cannot do without, written out for a flat table: name the version that one had last in
+// a slot, look whether it is the latest, clear the slot. No nesting, nothing that may move or
+// outlive anything, nobody who reclaims.
 template <class Element>
 struct SlotAlone : RawPointer<Element> {
     static constexpr const char* name = "slot_alone";
@@ -35,18 +35,19 @@ struct SlotAlone : RawPointer<Element> {
     struct Session {
         explicit Session(SlotAlone& its_peer) : peer(its_peer) {}
         std::uint64_t read(std::size_t id) {
-            const Table<Element>* table = nullptr;
-            do {
-                table = peer.latest.load(std::memory_order_acquire);
-                slot.store(table, std::memory_order_release);
+            for (const Table<Element>* guess = nullptr; guess != table;) {
+                guess = table;
+                slot.store(guess, std::memory_order_release);
                 std::atomic_signal_fence(std::memory_order_seq_cst);
-            } while (peer.latest.load(std::memory_order_acquire) != table);
+                table = peer.latest.load(std::memory_order_acquire);
+            }
             const std::uint64_t count = (*table)[id].count;
             slot.store(nullptr, std::memory_order_release);
             return count;
         }
         void idle() {}
         SlotAlone& peer;
+        const Table<Element>* table = peer.latest.load(std::memory_order_acquire);
         alignas(128) std::atomic<const Table<Element>*> slot{nullptr};
     };
 };

@@ -1,6 +1,10 @@
 #include <cowindex/reader.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cstring>
+#include <iterator>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -11,6 +15,7 @@
 #include <cowindex/cowindex.hpp>
 
 #include "support/catch.hpp"
+#include "support/validate.hpp"
 
 namespace {
 using Index = cowindex::CowIndex<int>;
@@ -90,6 +95,76 @@ TEST_CASE("views stay valid when they, or their reader, move or end") {
     STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<Index::Reader>);
     STATIC_REQUIRE(std::is_nothrow_move_assignable_v<Index::View>);
     STATIC_REQUIRE(std::is_nothrow_move_assignable_v<Index::Reader>);
+}
+
+TEST_CASE("a view that ends does not write where its reader was") {
+    using Reader = Index::Reader;
+    Index index(3, 1);
+    enum class Fate { moved, destroyed, assigned_from, assigned_to };
+    for (const Fate fate : {Fate::moved, Fate::destroyed, Fate::assigned_from, Fate::assigned_to}) {
+        alignas(Reader) unsigned char place[sizeof(Reader)];
+        auto* reader = new (place) Reader(index.reader());
+        static_cast<void>(reader->pin().size());
+        std::optional<Index::View> view(reader->pin());
+        std::optional<Reader> other;
+        if (fate == Fate::moved) other.emplace(std::move(*reader));
+        if (fate == Fate::assigned_from) other.emplace(index.reader()) = std::move(*reader);
+        if (fate == Fate::assigned_to) *reader = index.reader();
+        if (fate == Fate::assigned_to) {
+            // What is here now is another reader, which has no view.
+            index.replace(0, 2);
+            const auto newer = reader->pin();
+            REQUIRE(newer.version() == index.version());
+            REQUIRE(view->version() + 1 == newer.version());
+            view.reset();
+            REQUIRE(reader->pin().version() == newer.version()); // still within the other's life
+            index.replace(0, 3);
+            index.reclaim();
+            REQUIRE(newer[0] == 2);
+            REQUIRE(reader->pin().version() == newer.version());
+        } else {
+            reader->~Reader();
+            std::memset(place, 0x5a, sizeof(place));
+            view.reset();
+            REQUIRE(std::all_of(std::begin(place), std::end(place),
+                                [](unsigned char byte) { return byte == 0x5a; }));
+        }
+        if (fate == Fate::assigned_to) reader->~Reader();
+        index.replace(1, 4);
+        if (other) {
+            const auto outer = other->pin();
+            REQUIRE(outer.version() == index.version());
+            index.replace(1, 5);
+            REQUIRE(other->pin().version() == outer.version());
+        }
+        REQUIRE(index.active_readers() == 0);
+    }
+}
+
+TEST_CASE("a pin protects a version in whose place the reader's last one was") {
+    Index index(3, 1);
+    auto reader = index.reader("again");
+    // Records are used again: before long the latest version has the address of the last pin's.
+    int met = 0;
+    for (int i = 2; i < 2000; ++i) {
+        const auto* of_last = test::TestAccess::last(reader);
+        for (int commits = i % 4; commits >= 0; --commits) {
+            index.replace(0, i);
+            index.reclaim();
+        }
+        const auto view = reader.pin();
+        REQUIRE(view.version() == index.version());
+        REQUIRE(view[0] == i);
+        if (of_last == test::TestAccess::publication(test::TestAccess::core(index)).latest()) {
+            ++met;
+            index.replace(0, -i);
+            index.replace(0, i);
+            index.reclaim();
+            REQUIRE(view[0] == i);
+            REQUIRE(index.pins().front().labels == std::vector<std::string>{"again"});
+        }
+    }
+    REQUIRE(met > 10);
 }
 
 TEST_CASE("assigning a reader gives its old slot back") {

@@ -20,8 +20,8 @@ namespace cowindex {
 /// Movable; keeps its reader's slot, so it stays valid when its reader is moved or destroyed.
 /// Precondition of every member but destruction and assignment: not moved from.
 ///
-/// *Thread safety* several threads may read one view while it lives; it is destroyed by one thread,
-/// which must not use its reader at the same time.
+/// *Thread safety* several threads may read one view while it lives. Its end is a use of its
+/// reader, where that still lives: one thread at a time, moving and ending the reader included.
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class View : public ShardReading<View<Shard, Policy>, Shard> {
   public:
@@ -129,9 +129,10 @@ class Reader {
     }
 
     /// *Returns* a view of the latest version; within the life of another view of this reader, of
-    /// that view's version. *Progress* lock-free: repeats only if a version was published
-    /// meanwhile. *Complexity* constant. No lock, no allocation, no system call, no write that
-    /// another reader could notice. *Exceptions* `std::logic_error` if this reader was moved from.
+    /// that view's version. *Progress* lock-free: looks once more if a version was published since
+    /// this reader's last pin, and again only if one was meanwhile. *Complexity* constant. No lock,
+    /// no allocation, no system call, no write that another reader could notice. *Exceptions*
+    /// `std::logic_error` if this reader was moved from.
     [[nodiscard]] COWINDEX_INLINE View<Shard, Policy> pin() {
         if (slot_ == nullptr) detail::throw_moved_from("Reader");
         return View<Shard, Policy>(slot_, *source_, last_);

@@ -113,7 +113,18 @@ edit detail/publication.hpp 'if (!owned_) {' 'if (true) {'
 demand_found
 
 plant pin_without_check 'pin_and_reclaim'
-edit detail/publication.hpp 'std::memory_order_seq_cst) == record;' 'std::memory_order_seq_cst) != nullptr;'
+edit detail/publication.hpp 'if (latest == guess) [[likely]]' 'if (true)'
+edit detail/publication.hpp 'if (latest == guess) return latest;' 'return latest;'
+demand_found
+
+plant pin_of_what_was_had_last 'pin_and_reclaim'
+edit detail/publication.hpp 'if (latest == guess) [[likely]]' 'if (guess != nullptr) return guess;'
+demand_found
+
+plant pin_within_a_pin_unnoticed 'nested_pins'
+edit detail/pin_registry.hpp 'guess = std::exchange(last, nullptr);' 'guess = last;'
+edit detail/pin_registry.hpp 'if (last != nullptr) *last = record;' ''
+edit reader.hpp 'last_(&last) {}' 'last_(&last) { last = record_; }'
 demand_found
 
 plant owners_before_slots 'promotion'

@@ -88,14 +88,105 @@ TEST_CASE("nested pins repeat the outermost, and the last one clears the slot") 
     r.registry.give_back(slot, r.lock);
 }
 
+TEST_CASE("a reader begins with the version that it had last") {
+    Registered r;
+    const auto first = r.publish();
+    Slot* slot = r.claim();
+    const auto* last = slot->word.own();
+    REQUIRE(last == nullptr);
+    REQUIRE(slot->pin(r.words, last) == first.get());
+    REQUIRE(last == nullptr); // while a view may be open
+    REQUIRE_FALSE(slot->unpin(first.get(), &last));
+    REQUIRE(last == first.get());
+    REQUIRE(slot->pin(r.words, last) == first.get());
+    REQUIRE(last == nullptr);
+    REQUIRE_FALSE(slot->unpin(first.get(), &last));
+
+    const auto second = r.publish(); // the next guess is wrong
+    REQUIRE(slot->pin(r.words, last) == second.get());
+    REQUIRE(slot->word.own() == second.get());
+    REQUIRE_FALSE(slot->unpin(second.get(), &last));
+    REQUIRE(last == second.get());
+    REQUIRE(slot->word.own() == nullptr);
+    r.registry.give_back(slot, r.lock);
+}
+
+TEST_CASE("what a reader had last is set by the last of nested views, whichever that is") {
+    for (const bool outer_first : {false, true}) {
+        Registered r;
+        const auto old = r.publish();
+        Slot* slot = r.claim();
+        const auto* last = slot->word.own();
+        REQUIRE(slot->pin(r.words, last) == old.get());
+        const auto latest = r.publish();
+        REQUIRE(slot->pin(r.words, last) == old.get());
+        REQUIRE(slot->pin() == old.get());
+        REQUIRE_FALSE(slot->unpin(old.get(), outer_first ? &last : nullptr));
+        REQUIRE_FALSE(slot->unpin(old.get(), &last));
+        REQUIRE(last == nullptr);
+        REQUIRE(slot->word.own() == old.get());
+        REQUIRE(slot->pin(r.words, last) == old.get()); // within the life of another
+        REQUIRE_FALSE(slot->unpin(old.get(), &last));
+        REQUIRE(last == nullptr);
+        REQUIRE_FALSE(slot->unpin(old.get(), &last));
+        REQUIRE(last == old.get());
+        REQUIRE(slot->pin(r.words, last) == latest.get());
+        REQUIRE_FALSE(slot->unpin(latest.get(), nullptr)); // by a view without a reader
+        REQUIRE(last == nullptr);
+        r.registry.give_back(slot, r.lock);
+    }
+}
+
+TEST_CASE("a view does not write to a reader that has moved or ended") {
+    Registered r;
+    const auto latest = r.publish();
+    Slot* slot = r.claim();
+    const auto* here = slot->word.own();
+    const auto* there = here;
+    slot->move(); // nothing is pinned: nothing to remember
+    REQUIRE(slot->special == 0);
+    static_cast<void>(slot->pin(r.words, here));
+    slot->move();
+    REQUIRE_FALSE(slot->unpin(latest.get(), &here));
+    REQUIRE(here == nullptr);
+    REQUIRE(slot->word.own() == nullptr);
+
+    // The next pin is of the reader where it is now.
+    REQUIRE(slot->pin(r.words, there) == latest.get());
+    REQUIRE_FALSE(slot->unpin(latest.get(), &there));
+    REQUIRE(there == latest.get());
+
+    // Nested: a view from before the move, one from behind it.
+    static_cast<void>(slot->pin(r.words, here));
+    slot->move();
+    there = nullptr;
+    static_cast<void>(slot->pin(r.words, there));
+    REQUIRE_FALSE(slot->unpin(latest.get(), &here));
+    REQUIRE(slot->word.own() == latest.get());
+    REQUIRE_FALSE(slot->unpin(latest.get(), &there));
+    REQUIRE(here == nullptr);
+    REQUIRE(there == nullptr);
+    REQUIRE(slot->special == 0);
+
+    static_cast<void>(slot->pin(r.words, here));
+    slot->move();
+    REQUIRE_FALSE(slot->leave());
+    REQUIRE(slot->unpin(latest.get(), &here)); // to be given back
+    REQUIRE(here == nullptr);
+    r.registry.give_back(slot, r.lock);
+    REQUIRE(slot->special == 0);
+}
+
 TEST_CASE("where the kernel refuses the barrier no pin of a slot takes the fast way") {
     test::without_membarrier([] {
         Registered r;
         const auto latest = r.publish();
         Slot* slot = r.claim();
+        const auto* last = slot->word.own();
         const auto pin_and_unpin = [&] {
-            REQUIRE(slot->pin() == latest.get());
-            REQUIRE_FALSE(slot->unpin(nullptr, nullptr));
+            REQUIRE(slot->pin(r.words, last) == latest.get());
+            REQUIRE_FALSE(slot->unpin(latest.get(), &last));
+            REQUIRE(last == nullptr); // or the next pin would not ask the slot
         };
         REQUIRE_FALSE(slot->word.is_idle_and_asymmetric());
         pin_and_unpin();

@@ -280,6 +280,25 @@ TEST_CASE("a pin that was overtaken by a publication starts again") {
     }
 }
 
+TEST_CASE("a wrong guess costs a pin another look, whatever it is") {
+    Words publication;
+    Word pin(publication);
+    if (!pin.is_idle_and_asymmetric()) return; // a guess is for the fast way
+    const auto first = value(1);
+    const auto second = value(2);
+    const auto never = value(3); // its address was never the latest version's
+    static_cast<void>(publish(publication, first));
+    static_cast<void>(publish(publication, second));
+    REQUIRE(publication.guess() == second.get());
+    for (const Value* guess :
+         {second.get(), first.get(), never.get(), static_cast<const Value*>(nullptr)}) {
+        REQUIRE(pin.pin(publication, guess) == second.get());
+        REQUIRE(pin.own() == second.get());
+        REQUIRE(pin.scan(publication) == second.get());
+        pin.clear();
+    }
+}
+
 TEST_CASE("a slot is clear only after the hook of unpinning") {
     Words publication;
     Word pin(publication);

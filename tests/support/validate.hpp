@@ -31,6 +31,10 @@ struct TestAccess {
     [[nodiscard]] static auto& tree(const Snapshot<Shard, Policy>& snapshot) {
         return snapshot.tree();
     }
+    template <class Shard, class Policy>
+    [[nodiscard]] static auto* last(const Reader<Shard, Policy>& reader) {
+        return reader.last_;
+    }
     template <class Lock>
     [[nodiscard]] static auto takes(const Lock& lock) {
         return lock.takes_.read();
