@@ -182,6 +182,7 @@ TEST_CASE("a reader that was assigned to reads the other's index") {
     auto reader = first->reader();
     reader = second.reader();
     REQUIRE(first->active_readers() == 0);
+    REQUIRE(reader.pin()[0] == 2); // asks the slot; the next one knows
     const auto view = reader.pin();
     REQUIRE(view[0] == 2);
     first.reset();
@@ -189,6 +190,40 @@ TEST_CASE("a reader that was assigned to reads the other's index") {
     second.reclaim();
     REQUIRE(view[0] == 2);
     REQUIRE(second.active_readers() == 1);
+}
+
+TEST_CASE("a reader that was assigned to knows of the other's open view") {
+    Index index(3, 1);
+    auto reader = index.reader();
+    REQUIRE(reader.pin().version() == 0); // knows what it had last, and that nothing is open
+    auto other = index.reader();
+    const auto outer = other.pin();
+    index.replace(0, 2);
+    reader = std::move(other);
+    REQUIRE(reader.pin().version() == 0);
+    index.reclaim();
+    REQUIRE(outer[0] == 1);
+}
+
+TEST_CASE("a view that was assigned to ends for the reader of the other") {
+    Index index(3, 1);
+    auto first = index.reader();
+    auto second = index.reader();
+    {
+        auto view = first.pin();
+        auto taken = second.pin();
+        view = std::move(taken);
+        REQUIRE(test::TestAccess::last(first) != nullptr);
+        REQUIRE(test::TestAccess::last(second) == nullptr);
+        const auto open = first.pin();
+        index.replace(0, 2);
+        const auto ended = std::move(view);
+        REQUIRE(first.pin().version() == 0); // within the life of `open`
+    }
+    REQUIRE(test::TestAccess::last(first) != nullptr);
+    REQUIRE(test::TestAccess::last(second) != nullptr);
+    REQUIRE(first.pin().version() == 1);
+    REQUIRE(second.pin().version() == 1);
 }
 
 TEST_CASE("a moved-from reader says what it is") {

@@ -83,7 +83,8 @@ struct MemoryBudget {
 /// One version that is no longer the latest and that somebody still holds.
 struct PinInfo {
     Version version = 0;     ///< its number
-    std::size_t holders = 0; ///< pinned readers, snapshots and open writers
+    std::size_t holders = 0; ///< pinned readers, snapshots and open writers; for a moment, at the
+                             ///< beginning of a pin, a reader may count for what it had last
     std::vector<std::string>
         labels; ///< of the holders that have one; copies of a snapshot share one
     std::chrono::nanoseconds age{}; ///< time since it stopped being the latest

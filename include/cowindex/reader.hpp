@@ -25,6 +25,11 @@ namespace cowindex {
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class View : public ShardReading<View<Shard, Policy>, Shard> {
   public:
+    // A view may outlive its reader, and its slot then says so: no reason for a warning.
+#if defined(__GNUC__) && __GNUC__ >= 12
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdangling-pointer"
+#endif
     /// Takes over the pin.
     View(View&& other) noexcept
         : record_(other.record_), slot_(std::exchange(other.slot_, nullptr)), last_(other.last_) {}
@@ -76,11 +81,6 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
     friend class CowIndex;
 
     explicit View(Slot* slot) noexcept : record_(slot->pin()), slot_(slot), last_(nullptr) {}
-    // A view may outlive its reader, and says so in its slot: no reason for a warning.
-#if defined(__GNUC__) && __GNUC__ >= 12
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdangling-pointer"
-#endif
     COWINDEX_INLINE View(Slot* slot, const typename Slot::Source& source,
                          const Record*& last) noexcept
         : record_(slot->pin(source, last)), slot_(slot), last_(&last) {}
@@ -101,8 +101,8 @@ class View : public ShardReading<View<Shard, Policy>, Shard> {
 /// that pins in const functions has a `mutable` one; it is not default-made, so a class sets it in
 /// its constructors, or has a `std::optional` of it.
 ///
-/// *Thread safety* one thread at a time. A reader with no live view holds nothing, however long it
-/// idles.
+/// *Thread safety* one thread at a time, its views' ends included. A reader with no live view holds
+/// nothing, however long it idles. It may lie beside another thread's: they share no cache line.
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class Reader {
   public:
@@ -158,11 +158,19 @@ class Reader {
 
     explicit Reader(Slot* slot) noexcept : slot_(slot), source_(slot->source) {}
 
+    // A cache line of nothing on either side, since pins write here and the neighbour may be
+    // another thread's. No alignment: compilers do not keep it in frames of coroutines.
+    struct Apart {
+        unsigned char nothing[detail::line_size];
+    };
+
     // In registers where the reader is local. The address of `last_` is in views alone, and nothing
     // that is not inlined is given it.
+    [[maybe_unused]] Apart before_;
     Slot* slot_;
     const typename Slot::Source* source_; // the slot's
     const Record* last_ = nullptr; // what was pinned last, maybe freed since; null: ask the slot
+    [[maybe_unused]] Apart behind_;
 };
 
 } // namespace cowindex

@@ -62,7 +62,7 @@ model() {
 echo '| model | flags | executions, RC11 | executions, IMM | mutants found | equivalent |'
 echo '|---|---|---|---|---|---|'
 model pin_reclaim '-DPINS=1' '1 7 8 9 201 202 203 204' ''
-model pin_reclaim '-DPINS=2 -DREADERS=1 -DINTERRUPT' '1 6 7 8 9 202 203 204' ''
+model pin_reclaim '-DPINS=2 -DREADERS=1 -DVERSIONS=3 -DINTERRUPT' '1 6 7 8 9 202 203 204' ''
 model pin_reclaim '-DPINS=1 -DPORTABLE' '101 106 107 109 8 203 204' ''
 model pin_reclaim '-DPINS=2 -DREADERS=1 -DVERSIONS=3' '1 7 8 9 201 202 203 204' ''
 model slots '-DVERSIONS=1' '1 8 9 201 202 221 222 223 224' ''

@@ -40,11 +40,12 @@ COWINDEX_INLINE inline void prefetch([[maybe_unused]] const void* begin,
 // A condition that holds about as often as not, whose branch is to be out of the other's way, not
 // far off as that of an [[unlikely]] one.
 [[nodiscard]] COWINDEX_INLINE constexpr bool lay_aside(bool condition) noexcept {
-#if defined(__GNUC__)
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_expect_with_probability)
     return __builtin_expect_with_probability(static_cast<long>(condition), 0, 0.6) != 0;
-#else
-    return condition;
 #endif
+#endif
+    return condition;
 }
 
 // What shards and tree nodes have in common: all that decides about their lifetimes.
