@@ -73,7 +73,7 @@ struct RawPointer {
 
     struct Session {
         explicit Session(RawPointer& its_peer) : peer(its_peer) {}
-        std::uint64_t read(std::size_t id) {
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
             return (*peer.latest.load(std::memory_order_acquire))[id].count;
         }
         std::uint64_t sum() { return sum_of(*peer.latest.load(std::memory_order_acquire)); }
@@ -101,7 +101,7 @@ struct Mutex {
 
     struct Session {
         explicit Session(Mutex& its_peer) : peer(its_peer) {}
-        std::uint64_t read(std::size_t id) {
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
             const std::lock_guard lock(peer.mutex);
             return (*peer.table)[id].count;
         }
@@ -128,7 +128,7 @@ struct SharedMutex {
 
     struct Session {
         explicit Session(SharedMutex& its_peer) : peer(its_peer) {}
-        std::uint64_t read(std::size_t id) {
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
             const std::shared_lock lock(peer.mutex);
             return (*peer.table)[id].count;
         }
@@ -156,7 +156,9 @@ struct SharedPointer {
 
     struct Session {
         explicit Session(SharedPointer& its_peer) : peer(its_peer) {}
-        std::uint64_t read(std::size_t id) { return (*peer.latest.load())[id].count; }
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
+            return (*peer.latest.load())[id].count;
+        }
         std::uint64_t sum() { return sum_of(*peer.latest.load()); }
         void idle() {}
         SharedPointer& peer;
@@ -211,7 +213,7 @@ struct Urcu {
         ~Session() { Flavour::leave(); }
         Session(const Session&) = delete;
         Session& operator=(const Session&) = delete;
-        std::uint64_t read(std::size_t id) {
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
             Flavour::lock();
             const std::uint64_t count = (*peer.latest.load(std::memory_order_acquire))[id].count;
             Flavour::unlock();
@@ -282,7 +284,7 @@ struct TbbMap {
 
     struct Session {
         explicit Session(TbbMap& its_peer) : peer(its_peer) {}
-        std::uint64_t read(std::size_t id) {
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
             typename Map::const_accessor found;
             peer.map.find(found, id);
             return found->second.count;
@@ -335,7 +337,7 @@ struct CowUnprotected : CowBase<Shard> {
 
     struct Session {
         explicit Session(CowUnprotected& peer) : reader(peer.index.reader()) {}
-        std::uint64_t read(std::size_t id) {
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
             return (*latest.load(std::memory_order_acquire))[id].count;
         }
         void idle() {}
@@ -354,7 +356,9 @@ struct CowPin : CowBase<Shard> {
         // A session is to its reader what a function is to a local variable: no call that is not
         // inlined may take its address.
         BENCHMARK_ALWAYS_INLINE ~Session() = default;
-        std::uint64_t read(std::size_t id) { return reader.pin()[id].count; }
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
+            return reader.pin()[id].count;
+        }
         std::uint64_t sum() {
             const auto view = reader.pin();
             return sum_of([&](std::size_t id) -> const Shard& { return view[id]; });
@@ -370,7 +374,7 @@ struct CowReadFn : CowBase<Shard> {
 
     struct Session {
         explicit Session(CowReadFn& peer) : index(peer.index) {}
-        std::uint64_t read(std::size_t id) {
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
             return index.read([&](const auto& view) { return view[id].count; });
         }
         std::uint64_t sum() {
@@ -389,7 +393,9 @@ struct CowSnapshot : CowBase<Shard> {
 
     struct Session {
         explicit Session(CowSnapshot& peer) : index(peer.index) {}
-        std::uint64_t read(std::size_t id) { return index.snapshot()[id].count; }
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
+            return index.snapshot()[id].count;
+        }
         std::uint64_t sum() {
             const auto view = index.snapshot();
             return sum_of([&](std::size_t id) -> const Shard& { return view[id]; });

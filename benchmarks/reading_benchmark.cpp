@@ -34,7 +34,7 @@ struct SlotAlone : RawPointer<Element> {
 
     struct Session {
         explicit Session(SlotAlone& its_peer) : peer(its_peer) {}
-        std::uint64_t read(std::size_t id) {
+        BENCHMARK_ALWAYS_INLINE std::uint64_t read(std::size_t id) {
             for (const Table<Element>* guess = nullptr; guess != table;) {
                 guess = table;
                 slot.store(guess, std::memory_order_release);
