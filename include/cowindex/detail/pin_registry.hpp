@@ -90,7 +90,9 @@ struct ReaderSlot {
     std::string label;
 
   private:
-    COWINDEX_COLD const Record* pin_unsure() noexcept { return pin(); }
+    // Not cold: where a reader is made it is the only way, and would make its function cold as
+    // well.
+    COWINDEX_LONG const Record* pin_unsure() noexcept { return pin(); }
 
     COWINDEX_COLD const Record* pin_specially() noexcept {
         if (word.is_idle()) return word.pin_portably(*source);
