@@ -20,8 +20,8 @@ namespace cowindex {
 /// Movable; keeps its reader's slot, so it stays valid when its reader is moved or destroyed.
 /// Precondition of every member but destruction and assignment: not moved from.
 ///
-/// *Thread safety* several threads may read one view while it lives. Its end is a use of its
-/// reader, where that still lives: one thread at a time, moving and ending the reader included.
+/// *Thread safety* several threads may read one view while it lives. Of one reader and all its
+/// views one thread at a time may pin, move, assign or end any, also when the reader is gone.
 template <class Shard, class Policy = DefaultPolicy<Shard>>
 class View : public ShardReading<View<Shard, Policy>, Shard> {
   public:

@@ -11,10 +11,9 @@
 //
 // Four accesses are marked (S). The reader stores in its slot the version that it takes for the
 // latest (6) and then loads the latest (7); the reclaimer has published a newer version (1) and
-// then loads the slot (9). One of
-// the two must see the other's store. AsymmetricFence::heavy(), between (1) and (9), sees to that;
-// where it is not to be had all four are seq_cst, since any weaker choice of one lets a pin be
-// missed.
+// then loads the slot (9). One of the two must see the other's store. AsymmetricFence::heavy(),
+// between (1) and (9), sees to that; where it is not to be had all four are seq_cst, since any
+// weaker choice of one lets a pin be missed.
 #pragma once
 
 #include <atomic>
