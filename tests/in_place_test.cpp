@@ -151,13 +151,192 @@ TEST_CASE("whoever might look is given a version of its own") {
         REQUIRE_FALSE(commits_in_place(index, writer));
         REQUIRE(other.base_version() == 1);
         REQUIRE(other[0] == 1);
-        REQUIRE_FALSE(commits_in_place(index, writer));
+        REQUIRE(commits_in_place(index, writer)); // above the other's
+        REQUIRE(other.base_version() == 1);
         REQUIRE(other[0] == 1);
         other.edit(0) = 9;
         REQUIRE_THROWS_AS(other.commit(), cowindex::ConflictError);
     }
     REQUIRE(test::validate(index) == "");
     REQUIRE(index.snapshot()[0] >= 2);
+}
+
+namespace {
+
+// Commits until versions are made in place, those that come after a snapshot are not.
+void commit_until_in_place(const Index& index, Writer& writer, ShardId id) {
+    for (int commits = 0; !commits_in_place(index, writer, id);) REQUIRE(++commits < 100);
+}
+
+template <class Tree>
+const void* leaf_of(const Tree& tree, ShardId id) {
+    const cowindex::detail::Node* node = tree.root;
+    for (unsigned level = tree.height; level > 0; --level)
+        node = static_cast<const cowindex::detail::Inner*>(node)
+                   ->child[cowindex::detail::child_index(id, level)];
+    return node;
+}
+
+} // namespace
+
+TEST_CASE("above a version that is held, the latest turns into the next all the same") {
+    Index index(1000);
+    auto writer = index.writer();
+    std::optional<Index::Snapshot> snapshot;
+    std::optional<Writer> other;
+    SECTION("a snapshot's") { snapshot.emplace(index.snapshot()); }
+    SECTION("another writer's") { other.emplace(index.writer()); }
+    SECTION("both") {
+        snapshot.emplace(index.snapshot());
+        REQUIRE_FALSE(commits_in_place(index, writer));
+        other.emplace(index.writer());
+    }
+    commit_until_in_place(index, writer, 0);
+    const auto held = index.pins();
+    const auto check = [&] {
+        REQUIRE(test::validate(index) == "");
+        REQUIRE((!snapshot || ((*snapshot)[0] == 0 && (*snapshot)[500] == 0)));
+        REQUIRE((!other || (*other)[500] == 0));
+        REQUIRE(index.pins().size() == held.size());
+    };
+    check();
+
+    // What the held one has is copied once,
+    const auto& tree = TestAccess::chain(TestAccess::core(index)).latest()->tree;
+    const void* const shared = leaf_of(tree, 500);
+    const auto retained = index.memory_usage().retained_bytes;
+    REQUIRE(commits_in_place(index, writer, 500));
+    check();
+    const void* const own = leaf_of(tree, 500);
+    REQUIRE(own != shared);
+    const auto retained_more = index.memory_usage().retained_bytes;
+    REQUIRE(retained_more == retained + sizeof(cowindex::detail::Leaf<int>) + sizeof(int) +
+                                 cowindex::detail::box_overhead<int>);
+    // what only the latest has is written to, and nothing is held for it.
+    for (int i = 0; i < 100; ++i) {
+        REQUIRE(commits_in_place(index, writer, 500));
+        REQUIRE(leaf_of(tree, 500) == own);
+        check();
+    }
+    const auto memory = index.memory_usage();
+    REQUIRE(memory.retained_bytes == retained_more);
+    REQUIRE(memory.reclaimable_bytes == 0);
+    REQUIRE(writer[500] == 101);
+
+    // In a batch, too.
+    writer.edit(501) = 7;
+    writer.edit(900) = 8;
+    writer.erase(3);
+    writer.insert(5000, 9);
+    const void* const record = latest_record(index);
+    writer.commit();
+    REQUIRE(latest_record(index) == record);
+    check();
+
+    const auto latest = index.snapshot();
+    REQUIRE(latest[500] == 101);
+    REQUIRE(latest[501] == 7);
+    REQUIRE(latest[900] == 8);
+    REQUIRE(latest[5000] == 9);
+    REQUIRE_FALSE(latest.contains(3));
+    if (other) {
+        REQUIRE((*other)[501] == 0);
+        other->edit(501) = 1;
+        REQUIRE_THROWS_AS(other->commit(), cowindex::ConflictError);
+        other->revert(501);
+        other->edit(502) = 2; // as it was in its base
+        other->commit();
+        REQUIRE(index.snapshot()[502] == 2);
+    }
+    snapshot.reset();
+    other.reset();
+    static_cast<void>(index.reclaim());
+    REQUIRE(test::validate(index) == "");
+    REQUIRE(latest[501] == 7);
+}
+
+TEST_CASE("versions that are held above and below each other keep what each has") {
+    Index index(300);
+    auto writer = index.writer();
+    std::vector<Index::Snapshot> snapshots;
+    for (int round = 0; round < 5; ++round) {
+        snapshots.push_back(index.snapshot());
+        for (int i = 0; i < 40; ++i) {
+            writer.edit(static_cast<ShardId>((i * 7 + round * 64) % 300)) += 1;
+            writer.commit();
+        }
+        REQUIRE(commits_in_place(index, writer, 1));
+        REQUIRE(test::validate(index) == "");
+    }
+    std::vector<std::vector<int>> values;
+    for (const auto& snapshot : snapshots) {
+        values.emplace_back();
+        for (ShardId id = 0; id < 300; ++id) values.back().push_back(snapshot[id]);
+        REQUIRE(values.size() == static_cast<std::size_t>(snapshot.version() / 41 + 1));
+    }
+    for (const std::size_t gone : {2U, 0U, 2U, 1U, 0U}) { // of those that are left
+        snapshots.erase(snapshots.begin() + static_cast<std::ptrdiff_t>(gone));
+        values.erase(values.begin() + static_cast<std::ptrdiff_t>(gone));
+        commit_until_in_place(index, writer, 2);
+        for (int i = 0; i < 5; ++i) REQUIRE(commits_in_place(index, writer, 299));
+        REQUIRE(test::validate(index) == "");
+        for (std::size_t k = 0; k < snapshots.size(); ++k)
+            for (ShardId id = 0; id < 300; ++id) REQUIRE(snapshots[k][id] == values[k][id]);
+    }
+    static_cast<void>(index.reclaim());
+    REQUIRE(index.memory_usage().retained_bytes == 0);
+    REQUIRE(index.memory_usage().reclaimable_bytes == 0);
+}
+
+TEST_CASE("what cannot be written to, since an older version has it, is copied by the edit") {
+    Index index(1000);
+    auto writer = index.writer();
+    const auto other = index.writer();
+    commit_until_in_place(index, writer, 0);
+    const auto& builder = TestAccess::batch(writer).builder;
+    writer.edit(1) += 1; // in the leaf of 0
+    REQUIRE(builder.own_bytes() == 0);
+    writer.commit();
+    writer.edit(500) += 1;
+    REQUIRE(builder.own_bytes() > 0);
+    writer.commit();
+    writer.edit(501) += 1;
+    REQUIRE(builder.own_bytes() == 0);
+    SECTION("under the lock where it came to be held since the edit") {
+        const auto snapshot = index.snapshot();
+        writer.commit();
+        REQUIRE(snapshot[501] == 0);
+    }
+    SECTION("else nowhere") { writer.commit(); }
+    REQUIRE(writer[501] == 1);
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("a commit above older versions ends what it replaces, and what others left") {
+    auto& account = HookPolicy::Allocator::common();
+    std::optional<Index> index(std::in_place, 1000);
+    std::optional<Writer> writer(index->writer());
+    std::optional<Writer> other(index->writer());
+    commit_until_in_place(*index, *writer, 0);
+    for (ShardId id = 0; id < 1000; id += 10) commit_until_in_place(*index, *writer, id);
+    const auto live = account.live_bytes;
+    for (int i = 0; i < 1000; ++i) REQUIRE(commits_in_place(*index, *writer, 0));
+    REQUIRE(account.live_bytes <= live + 4096); // pools
+    const auto before = index->metrics();
+    for (int i = 0; i < 10; ++i) REQUIRE(commits_in_place(*index, *writer, 0));
+    const auto after = index->metrics();
+    REQUIRE(after.commits - before.commits == 10);
+    REQUIRE(after.reclaimed_bytes - before.reclaimed_bytes ==
+            10 * (sizeof(int) + cowindex::detail::box_overhead<int>));
+    REQUIRE(after.peak_memory_bytes >= after.memory_usage_bytes);
+    other.reset(); // its version goes with the commits that follow
+    for (int i = 0; i < 40; ++i) REQUIRE(commits_in_place(*index, *writer, 0));
+    REQUIRE(index->memory_usage().retained_bytes == 0);
+    REQUIRE(index->memory_usage().reclaimable_bytes == 0);
+    REQUIRE(test::validate(*index) == "");
+    writer.reset();
+    index.reset();
+    REQUIRE(account.live_bytes == 0);
 }
 
 TEST_CASE("when all who might have looked are gone, commits are made in place again") {
@@ -170,8 +349,7 @@ TEST_CASE("when all who might have looked are gone, commits are made in place ag
         auto other = index.writer();
         for (int i = 0; i < 10; ++i) REQUIRE_FALSE(commits_in_place(index, writer));
     }
-    int commits = 0;
-    while (!commits_in_place(index, writer)) REQUIRE(++commits < 100);
+    commit_until_in_place(index, writer, 0);
     REQUIRE(commits_in_place(index, writer));
     REQUIRE(test::validate(index) == "");
     REQUIRE(index.memory_usage().retained_bytes == 0);

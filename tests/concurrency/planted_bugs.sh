@@ -167,7 +167,7 @@ edit detail/core.hpp 'chain_.latest()->writers == 1 &&' ''
 demand_found
 
 plant in_place_above_older_versions 'old_base'
-edit detail/core.hpp 'chain_.idle() && !freeing_shards;' '!freeing_shards;'
+edit detail/version_chain.hpp 'return latest_->older == nullptr ? 0 : latest_->older->version + 1;' 'return 0;'
 demand_found
 
 plant horizon_too_far 'pin_and_reclaim'

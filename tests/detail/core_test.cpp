@@ -2,6 +2,7 @@
 #include <cowindex/detail/commit.hpp>
 #include <cowindex/detail/core.hpp>
 #include <cowindex/detail/lifetime.hpp>
+#include <cowindex/detail/rebase.hpp>
 #include <cowindex/detail/reclaim.hpp>
 
 #include <algorithm>

@@ -41,8 +41,12 @@ struct TicketPolicy {
         ++waits;
         if (on_wait != nullptr) std::exchange(on_wait, nullptr)();
     }
-    static void back_off(int tries) noexcept { as_after.push_back(tries); }
+    static void back_off(int tries) noexcept {
+        as_after.push_back(tries);
+        if (on_back_off != nullptr) on_back_off();
+    }
     static inline std::vector<int> as_after;
+    static inline void (*on_back_off)() = nullptr;
 };
 
 struct Edit {
@@ -117,6 +121,19 @@ TEST_CASE("a commit waits for a ticket that touches its shards, until that leave
     REQUIRE(f.waits({{4}}, nullptr, ticket));
     REQUIRE(ticket.number == 0);
     REQUIRE_FALSE(f.waits({{4}}, nullptr, ticket));
+}
+
+TEST_CASE("the more updates back off, the longer each does") {
+    Fixture f;
+    TicketPolicy::as_after.clear();
+    f.tickets.back_off(3);
+    TicketPolicy::on_back_off = [] { // others come while the first is away
+        if (TicketPolicy::as_after.size() < 10) line->back_off(1);
+    };
+    f.tickets.back_off(1);
+    TicketPolicy::on_back_off = nullptr;
+    f.tickets.back_off(2); // all are back
+    REQUIRE(TicketPolicy::as_after == std::vector<int>{3, 1, 2, 3, 3, 4, 4, 4, 4, 5, 2});
 }
 
 TEST_CASE("older tickets go first") {

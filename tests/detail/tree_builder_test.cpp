@@ -353,7 +353,7 @@ TEST_CASE("a late put copies nothing until the tree is asked for") {
     REQUIRE(late.builder.tree().find(70) == late.box);
     REQUIRE(late.builder.tree().find(1) == late.made(1));
     REQUIRE(late.trees.tree.find(70) == late.before()); // what was published is as it was
-    REQUIRE_FALSE(late.builder.put_in_base());
+    REQUIRE_FALSE(late.builder.put_in_base(0));
     REQUIRE(late.trees.tree.find(70) == late.before());
     late.trees.publish(late.builder);
     REQUIRE(late.trees.tree.find(70) == late.box);
@@ -362,16 +362,42 @@ TEST_CASE("a late put copies nothing until the tree is asked for") {
 TEST_CASE("a late put can take its place in the base, and is over with that") {
     Late late;
     const Node* const root = late.trees.tree.root;
-    REQUIRE(late.builder.put_in_base());
+    REQUIRE(late.builder.put_in_base(0));
     REQUIRE_FALSE(late.builder.has_own());
     REQUIRE(late.trees.tree.find(70) == late.box);
     REQUIRE(late.trees.tree.root == root);
-    REQUIRE_FALSE(late.builder.put_in_base());
+    REQUIRE_FALSE(late.builder.put_in_base(0));
     REQUIRE(late.builder.tree().root == root);
     REQUIRE(late.builder.own_bytes() == 0);
     int retired = 0;
     REQUIRE(late.builder.publish(9, [&](Node*) { ++retired; }) == 0);
     REQUIRE(retired == 0);
+}
+
+TEST_CASE("a late put stays out of a leaf that an older version has, too") {
+    Late late;
+    const Node* const root = late.trees.tree.root;
+    const Node* const leaf = static_cast<const Inner*>(root)->child[1];
+    const cowindex::Version birth = leaf->birth;
+    Builder::Path path;
+    REQUIRE(Builder(late.trees.tree, late.trees.pool).find(70, path) == late.before());
+    REQUIRE(late.builder.is_leaf_born_since(path, 0));
+    REQUIRE(late.builder.is_leaf_born_since(path, birth));
+    REQUIRE_FALSE(late.builder.is_leaf_born_since(path, birth + 1));
+
+    REQUIRE_FALSE(late.builder.put_in_base(birth + 1));
+    REQUIRE(late.trees.tree.find(70) == late.before());
+    REQUIRE_FALSE(late.builder.has_own()); // and is late still
+    SECTION("but takes its place in one that only the base has") {
+        REQUIRE(late.builder.put_in_base(birth));
+        REQUIRE(late.trees.tree.root == root);
+    }
+    SECTION("and in a copy where the tree is asked for") {
+        REQUIRE(late.builder.tree().find(70) == late.box);
+        REQUIRE(late.trees.tree.find(70) == late.before());
+        late.trees.publish(late.builder);
+    }
+    REQUIRE(late.trees.tree.find(70) == late.box);
 }
 
 TEST_CASE("a late put is forgotten where the builder starts again") {
@@ -388,6 +414,6 @@ TEST_CASE("a late put is forgotten where the builder starts again") {
         REQUIRE(late.builder.tree().find(1) == late.box);
         REQUIRE(late.builder.tree().find(70) == late.before());
     }
-    REQUIRE_FALSE(late.builder.put_in_base());
+    REQUIRE_FALSE(late.builder.put_in_base(0));
     REQUIRE(late.trees.tree.find(70) == late.before());
 }

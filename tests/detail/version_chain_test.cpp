@@ -47,24 +47,8 @@ struct History {
         Record* record = records.back().get();
         const Version version = ++last_version_made;
         DeadList retired;
-        Chain::LiveBytes born;
-        for (std::size_t i = 0; i < live.size();) {
-            if (pick(3) != 0) {
-                ++i;
-                continue;
-            }
-            death[live[i]] = version;
-            retired.push(live[i]);
-            live_bytes -= live[i]->bytes();
-            live[i] = live.back();
-            live.pop_back();
-        }
-        for (std::size_t i = pick(6); i > 0; --i) {
-            boxes.push_back(make_box(version, 1 + pick(100)));
-            live.push_back(boxes.back().get());
-            born.shards += live.back()->bytes();
-            live_bytes += live.back()->bytes();
-        }
+        lose(version, [&](Box* box) { retired.push(box); });
+        const Chain::LiveBytes born = gain(version);
         record->version = version;
         const bool first = latest_owner == nullptr;
         chain.append(record, retired, born);
@@ -74,6 +58,71 @@ struct History {
         chain.supersede(std::move(superseded), drop_at_once && pinned.empty() && pick(2) == 0,
                         pick(lanes), retired);
         check_freed(retired);
+    }
+
+    // The same in the record of the latest version, where nobody holds that.
+    void commit_in_place() {
+        Record* const record = chain.latest();
+        const auto holds = [&](const auto& holder) { return &*holder == record; };
+        if (std::any_of(owners.begin(), owners.end(), holds) ||
+            std::any_of(pinned.begin(), pinned.end(), holds) ||
+            std::any_of(based.begin(), based.end(), holds))
+            return;
+        ++in_place;
+        const Version version = ++last_version_made;
+        const Version own_since = chain.own_since();
+        REQUIRE(own_since == (record->older == nullptr ? 0 : record->older->version + 1));
+        DeadList alone;
+        Chain::LiveBytes lost;
+        lose(version, [&](Box* box) {
+            lost.add(box);
+            if (box->birth >= own_since)
+                alone.push(box);
+            else
+                chain.retire_to_older(box);
+        });
+        record->version = version;
+        chain.replace(lost, gain(version));
+        check_freed(alone);
+    }
+
+    // Some of the latest version's boxes are in `version` no more.
+    template <class Retire>
+    void lose(Version version, Retire&& retire) {
+        for (std::size_t i = 0; i < live.size();) {
+            if (pick(3) != 0) {
+                ++i;
+                continue;
+            }
+            death[live[i]] = version;
+            retire(live[i]);
+            live_bytes -= live[i]->bytes();
+            live[i] = live.back();
+            live.pop_back();
+        }
+    }
+    Chain::LiveBytes gain(Version version) {
+        Chain::LiveBytes born;
+        for (std::size_t i = pick(6); i > 0; --i) {
+            boxes.push_back(make_box(version, 1 + pick(100)));
+            live.push_back(boxes.back().get());
+            born.add(live.back());
+            live_bytes += live.back()->bytes();
+        }
+        return born;
+    }
+
+    // What waits to be sorted is counted to the object.
+    void check_superseded() const {
+        std::size_t objects = 0;
+        std::size_t bytes = 0;
+        for (const auto& record : records) {
+            if (record->stage != Stage::superseded) continue;
+            objects += record->dead.count();
+            bytes += record->dead.bytes();
+        }
+        REQUIRE(chain.superseded_objects() == objects);
+        REQUIRE(chain.superseded_bytes() == bytes);
     }
 
     [[nodiscard]] bool alive_in(const Object* box, Version version) const {
@@ -148,8 +197,8 @@ struct History {
     void step() {
         switch (pick(9)) {
         case 0:
-        case 1:
-        case 2: commit(); break;
+        case 1: commit(); break;
+        case 2: commit_in_place(); break;
         case 3: owners.push_back(latest_owner); break;
         case 4:
             if (!owners.empty()) {
@@ -185,6 +234,7 @@ struct History {
         default:
             if (pick(4) == 0) check_exact();
         }
+        check_superseded();
     }
 
     std::mt19937_64 random;
@@ -201,6 +251,7 @@ struct History {
     std::map<const Object*, Version> death;
     std::set<const Object*> freed;
     Version last_version_made = 0;
+    int in_place = 0;
     bool drop_at_once = true;
 };
 
@@ -260,10 +311,12 @@ TEST_CASE("a queue of records is first in, first out") {
 }
 
 TEST_CASE("what is held is exactly what held versions reach, whatever the order of letting go") {
+    int in_place = 0;
     for (std::uint64_t seed = 1; seed <= 150; ++seed) {
         CAPTURE(seed);
         History history(seed);
         for (int i = 0; i < 120; ++i) history.step();
+        in_place += history.in_place;
         history.check_exact();
         history.owners.clear();
         history.pinned.clear();
@@ -275,6 +328,7 @@ TEST_CASE("what is held is exactly what held versions reach, whatever the order 
         REQUIRE(history.chain.length() == 1);
         REQUIRE(history.chain.dead_bytes() == 0);
     }
+    REQUIRE(in_place > 500);
 }
 
 TEST_CASE("a version that was still the latest when the slots were read is not sorted") {
@@ -305,16 +359,9 @@ TEST_CASE("what waits for a barrier is counted to the object, also where only so
     for (int i = 0; i < 20; ++i) history.commit();
     for (const Version horizon : {Version{1}, Version{10}, history.chain.latest()->version}) {
         history.chain.sort_superseded(horizon, [](const Record*) { return false; });
-        std::size_t objects = 0;
-        std::size_t bytes = 0;
-        for (const auto& record : history.records) {
-            if (record->stage != Stage::superseded) continue;
-            objects += record->dead.count();
-            bytes += record->dead.bytes();
-        }
-        REQUIRE(history.chain.superseded_objects() == objects);
-        REQUIRE(history.chain.superseded_bytes() == bytes);
-        REQUIRE((objects == 0) == (horizon == history.chain.latest()->version));
+        history.check_superseded();
+        REQUIRE((history.chain.superseded_objects() == 0) ==
+                (horizon == history.chain.latest()->version));
     }
 }
 

@@ -28,7 +28,7 @@ errors.hpp detail/dead_list.hpp detail/latency_histogram.hpp detail/publication.
 cow_metrics.hpp detail/garbage.hpp detail/object_store.hpp detail/pin_registry.hpp reading.hpp detail/tree_diff.hpp
 detail/change_list.hpp detail/initial_tree.hpp detail/metric_fields.hpp detail/tree_builder.hpp detail/version_record.hpp
 stream.hpp prometheus.hpp detail/version_chain.hpp detail/write_batch.hpp
-detail/core.hpp+detail/budget.hpp+detail/commit.hpp+detail/lifetime.hpp+detail/reclaim.hpp
+detail/core.hpp+detail/budget.hpp+detail/commit.hpp+detail/lifetime.hpp+detail/rebase.hpp+detail/reclaim.hpp
 snapshot.hpp index_writer.hpp
 reader.hpp diff.hpp
 cow_index.hpp

@@ -16,10 +16,8 @@
 #include <cstddef>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include <cowindex/detail/core.hpp>
-#include <cowindex/detail/tree_diff.hpp>
 
 namespace cowindex::detail {
 
@@ -84,8 +82,12 @@ inline CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& 
         return commit_elsewhere(batch, version, guard);
     if (limited && !fits(batch, batch.builder, 0)) [[unlikely]]
         return CommitOutcome::over_budget;
-    version =
-        latest_is_private() ? publish_in_place(batch, guard) : publish(batch, batch.builder, guard);
+    if (!latest_is_private())
+        version = publish(batch, batch.builder, guard);
+    else if (chain_.idle())
+        version = publish_in_place(batch, guard);
+    else
+        version = publish_above_older(batch, guard);
     return CommitOutcome::committed;
 }
 
@@ -206,6 +208,7 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
     chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, batch.lane,
                      retired);
     const Version published = record->version;
+    batch.expects_in_place = false;
     finish_commit(batch, guard, nodes, drain, trash);
     return published;
 }
@@ -218,7 +221,7 @@ inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& 
     Record& record = *batch.base;
     const Version version = record.version + 1;
     record.version = version;
-    const bool late = batch.builder.put_in_base(); // then it is the only change
+    const bool late = batch.builder.put_in_base(0); // then it is the only change
     NodeCount nodes;
     if (!late) {
         record.tree = batch.builder.tree();
@@ -245,11 +248,45 @@ inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& 
 
     const std::size_t shards = batch.changes.size();
     batch.forget_changes();
+    batch.own_since = 0;
     if (trash != nullptr) free_objects(trash, &batch);
     if (!late) { // else the stocks fit since the commit before
         batch.expects_in_place = shards == 1 && !settings_.has_budget();
         batch.fit_stocks(nodes, shards);
     }
+    return version;
+}
+
+// The same where older versions are held, or something is still to be freed. What such a version
+// has, too, stays as it is and goes on its dead list; all else is of the latest alone.
+template <class Shard, class Policy>
+inline Version Core<Shard, Policy>::publish_above_older(Batch& batch, Guard<Lock>& guard) noexcept {
+    Record& record = *batch.base;
+    const Version version = record.version + 1;
+    record.version = version;
+    batch.own_since = chain_.own_since();
+    if (!batch.builder.put_in_base(batch.own_since)) record.tree = batch.builder.tree();
+    const NodeCount nodes = batch.builder.own_count();
+
+    Trash trash;
+    std::size_t retired = 0;
+    typename Chain::LiveBytes lost;
+    const auto retire = [&](auto* object) {
+        lost.add(object);
+        ++retired;
+        if (object->birth >= batch.own_since)
+            trash.objects.push(object);
+        else
+            chain_.retire_to_older(object);
+    };
+    const auto born = stamp(batch, batch.builder, version, retire);
+    chain_.replace(lost, born);
+    Policy::sync_point(SyncPoint::commit_published);
+    batch.expects_in_place = batch.changes.size() == 1 && !settings_.has_budget();
+    finish_commit(batch, guard, nodes,
+                  {drain_objects + 2 * retired,
+                   drain_effort + 2 * GarbageLanes::effort(retired, lost.shards + lost.nodes)},
+                  trash);
     return version;
 }
 
@@ -293,11 +330,10 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
                                              : GarbageLanes::patience_among_writers);
     }
     count_commit(batch, trash.bytes(), trash.bytes(), chain_.total_bytes() + trash.bytes());
-    batch.spare = chain_.take_record();
+    if (batch.spare == nullptr) batch.spare = chain_.take_record();
     unlock_and_announce(guard);
 
     const std::size_t shards = batch.changes.size();
-    batch.expects_in_place = false;
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);
     batch.fit_stocks(nodes, shards, least);
@@ -305,103 +341,6 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
         guard.relock();
         look_for_pins(guard);
         guard.unlock();
-    }
-}
-
-// Everything that another commit changed and that this batch changed or requires.
-template <class Shard, class Policy>
-std::vector<ShardId> Core<Shard, Policy>::conflicts(const Batch& batch,
-                                                    const Record& latest) const {
-    if (!batch.changes.requires_all()) return batch.changes.conflicts_with(latest.tree);
-    std::vector<ShardId> ids;
-    for_each_difference(batch.base->tree, latest.tree,
-                        [&](ShardId id, const auto*, const auto*) { ids.push_back(id); });
-    return ids;
-}
-
-template <class Shard, class Policy>
-bool Core<Shard, Policy>::rebase(Batch& batch) {
-    const Hold latest(*this);
-    if (latest.record == batch.base) return true;
-    if (!batch.changes.agrees_with(latest.record->tree)) {
-        batch.conflicts = conflicts(batch, *latest.record);
-        return false;
-    }
-    batch.rebuild(latest.record->tree);
-    Guard guard(lock_);
-    move_base(batch, latest.record);
-    return true;
-}
-
-template <class Shard, class Policy>
-void Core<Shard, Policy>::discard(Batch& batch, Counting counting) noexcept {
-    const Busy busy(*this, batch);
-    if (counting == counted && batch.has_changes()) metrics_.record_discard();
-    Trash dropped;
-    take_edits(batch, dropped);
-    {
-        Guard guard(lock_);
-        move_base(batch, chain_.latest());
-    }
-    batch.builder.restart(batch.base->tree);
-    if (!dropped.objects.empty()) free_counted(dropped);
-}
-
-template <class Shard, class Policy>
-void Core<Shard, Policy>::retarget(Batch& batch) {
-    const Hold latest(*this);
-    batch.retarget(latest.record->tree);
-    Guard guard(lock_);
-    move_base(batch, latest.record);
-}
-
-template <class Shard, class Policy>
-void Core<Shard, Policy>::discard_but_box(Batch& batch, ShardId id) {
-    const Hold latest(*this);
-    batch.changes[0].id = id;
-    batch.retarget(latest.record->tree);
-    Guard guard(lock_);
-    move_base(batch, latest.record);
-}
-
-template <class Shard, class Policy>
-bool Core<Shard, Policy>::lost_try(const Batch& batch, ActiveUpdate& update, int tries) {
-    metrics_.record_retry();
-    return tries >= TicketLine<Policy>::free_tries &&
-           tickets_.stand(update.ticket, batch.changes.touched(), batch.changes.requires_all(),
-                          lock_);
-}
-
-template <class Shard, class Policy>
-void Core<Shard, Policy>::stay_away(Batch& batch, int tries) {
-    {
-        Guard guard(lock_);
-        move_base(batch, nullptr);
-    }
-    Policy::back_off(tries);
-}
-
-// Two writers that hold the version which the other must set free to have room refuse each other,
-// and would do so again if they came back together. So each comes back when it finds the latest
-// version free, and holds it before anybody else looks. It waits longer while others get on.
-template <class Shard, class Policy>
-COWINDEX_COLD bool Core<Shard, Policy>::let_others_go(Batch& batch) {
-    static constexpr int patience = TicketLine<Policy>::patience;
-    static constexpr int longest = 2 * patience;
-    Version seen = batch.base->version;
-    int quiet = 0; // turns since a commit was seen
-    for (int turns = 1;; ++turns) {
-        stay_away(batch, turns);
-        Policy::sync_point(SyncPoint::room_wait);
-        const Guard guard(lock_);
-        Record* const latest = chain_.latest();
-        const bool alone = latest->writers == 0;
-        quiet = latest->version == seen ? quiet + 1 : 0;
-        seen = latest->version;
-        if (alone || turns == longest || quiet == patience) {
-            move_base(batch, latest);
-            return alone;
-        }
     }
 }
 

@@ -321,14 +321,15 @@ class Core {
     [[nodiscard]] CommitOutcome publish_if_fits(Batch& batch, typename Batch::Builder& built,
                                                 std::size_t holds, Version& version,
                                                 Guard<Lock>& guard);
-    // Whether nobody can get at any version but through the lock, and through the one writer that
-    // is based on the latest: a reader needs a slot, a snapshot an owner.
+    // Whether nobody can get at the latest version but through the lock, and through the one writer
+    // that is based on it: a reader needs a slot, a snapshot an owner.
     [[nodiscard]] bool latest_is_private() const noexcept {
         return !registry_.anyone() && !publication_.is_owned() && chain_.latest()->writers == 1 &&
-               chain_.idle() && !freeing_shards;
+               !freeing_shards;
     }
     Version publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
     Version publish_in_place(Batch& batch, Guard<Lock>& guard) noexcept;
+    Version publish_above_older(Batch& batch, Guard<Lock>& guard) noexcept;
     template <class Retire>
     [[nodiscard]] typename Chain::LiveBytes stamp(Batch& batch, typename Batch::Builder& built,
                                                   Version version, Retire&& retire) noexcept;
@@ -341,7 +342,6 @@ class Core {
     };
     void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Drain drain,
                        Trash& trash) noexcept;
-    [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
     void fold_tallies(Batch& batch) noexcept;
     void announce() noexcept;
     void move_base(Batch& batch, Record* to) noexcept {
@@ -349,6 +349,10 @@ class Core {
         if (to != nullptr) ++to->writers;
         batch.base = to;
     }
+
+    // rebase.hpp
+    [[nodiscard]] std::vector<ShardId> conflicts(const Batch& batch, const Record& latest) const;
+    void let_go_of_base(Batch& batch) noexcept;
 
     // reclaim.hpp
     [[nodiscard]] bool barrier_due() const noexcept;
@@ -401,4 +405,5 @@ class Core {
 #include <cowindex/detail/budget.hpp>   // IWYU pragma: keep
 #include <cowindex/detail/commit.hpp>   // IWYU pragma: keep
 #include <cowindex/detail/lifetime.hpp> // IWYU pragma: keep
+#include <cowindex/detail/rebase.hpp>   // IWYU pragma: keep
 #include <cowindex/detail/reclaim.hpp>  // IWYU pragma: keep

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <thread>
 #include <vector>
@@ -44,6 +45,14 @@ class TicketLine {
     // after a second loss: each some milliseconds together.
     static constexpr int free_tries = 8;
     static constexpr int patience = 32;
+
+    // Effect: backs off after so many losses, for longer where others do the same: however many
+    // they are, one that comes back disturbs the update that gets on about as rarely.
+    void back_off(int tries) {
+        const unsigned others = away_++;
+        Policy::back_off(tries + static_cast<int>(std::bit_width(others)));
+        --away_;
+    }
 
     // Effect: `ticket` stands in line, from the first call on, for these shards (ascending).
     // Returns true for the first in line.
@@ -94,7 +103,8 @@ class TicketLine {
         return false;
     }
 
-    std::atomic<int> waiting_{0}; // a hint read without the lock; the lock decides
+    std::atomic<unsigned> away_{0}; // in back_off(), about
+    std::atomic<int> waiting_{0};   // a hint read without the lock; the lock decides
     Ticket* first_ = nullptr;
     std::uint64_t last_number_ = 0;
 };

@@ -79,6 +79,11 @@ class TreeBuilder {
         return {1, tree_.height - path.own};
     }
 
+    // Whether the leaf at the end of `path` was born in version `since` or later; 0: in any.
+    [[nodiscard]] bool is_leaf_born_since(const Path& path, Version since) const noexcept {
+        return since == 0 || path.node[tree_.height]->birth >= since;
+    }
+
     // Effect: `id`, present at the end of `path`, maps to `box`. Precondition: the pool holds
     // need(path), and nothing was changed since the path was found.
     void put(ShardId id, const Path& path, Box* box) noexcept {
@@ -106,13 +111,15 @@ class TreeBuilder {
     void put_late(ShardId id, const Path& path, Box* box) noexcept {
         late_ = box;
         late_id_ = id;
-        late_place_ = &static_cast<Leaf<Shard>*>(path.node[tree_.height])->child[leaf_index(id)];
+        late_leaf_ = static_cast<Leaf<Shard>*>(path.node[tree_.height]);
     }
     // Effect: what was put late takes its place in the tree that the builder started from, of which
-    // there is no other user. False: nothing was.
-    [[nodiscard]] bool put_in_base() noexcept {
+    // there is no other user. False: nothing was, or its leaf was born before `own_since` (0: none
+    // was) and is in another version, too.
+    [[nodiscard]] bool put_in_base(Version own_since) noexcept {
         if (late_ == nullptr) return false;
-        *late_place_ = std::exchange(late_, nullptr);
+        if (own_since != 0 && late_leaf_->birth < own_since) return false;
+        late_leaf_->child[leaf_index(late_id_)] = std::exchange(late_, nullptr);
         return true;
     }
     [[nodiscard]] bool has_own() const noexcept { return own_nodes_ != nullptr; }
@@ -390,7 +397,7 @@ class TreeBuilder {
 
     Box* late_ = nullptr; // null: no put is late
     ShardId late_id_ = 0;
-    Box** late_place_ = nullptr; // in the published leaf
+    Leaf<Shard>* late_leaf_ = nullptr; // published
 };
 
 } // namespace cowindex::detail

@@ -31,33 +31,6 @@
 
 namespace cowindex::detail {
 
-template <class Record>
-class RecordQueue {
-  public:
-    void push(Record* record) noexcept {
-        record->next = nullptr;
-        (tail_ == nullptr ? head_ : tail_->next) = record;
-        tail_ = record;
-        ++size_;
-    }
-    // Null when empty.
-    Record* pop() noexcept {
-        Record* record = head_;
-        if (record == nullptr) return nullptr;
-        head_ = record->next;
-        if (head_ == nullptr) tail_ = nullptr;
-        --size_;
-        return record;
-    }
-    [[nodiscard]] Record* head() const noexcept { return head_; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-
-  private:
-    Record* head_ = nullptr;
-    Record* tail_ = nullptr;
-    std::size_t size_ = 0;
-};
-
 template <class Shard, class Core>
 class VersionChain {
   public:
@@ -89,6 +62,22 @@ class VersionChain {
     void replace(LiveBytes lost, LiveBytes gained) noexcept {
         live_.shards += gained.shards - lost.shards;
         live_.nodes += gained.nodes - lost.nodes;
+    }
+
+    // The first version of which the latest shares nothing with any other; 0 where there is no
+    // other. What was born then or later is in the latest version alone.
+    [[nodiscard]] Version own_since() const noexcept {
+        return latest_->older == nullptr ? 0 : latest_->older->version + 1;
+    }
+
+    // Effect: `object`, which the latest version has lost in place, is dead for the next older one,
+    // which has it, too.
+    void retire_to_older(Object* object) noexcept {
+        Record& older = *latest_->older;
+        keep(older, object);
+        if (older.stage != Stage::superseded) return;
+        superseded_bytes_ += object->bytes();
+        ++superseded_objects_;
     }
 
     // Effect: the version before the latest, which `owner` owned, waits to be let go. Where nobody
@@ -304,6 +293,13 @@ class VersionChain {
         return record.older == nullptr || birth > record.older->version;
     }
 
+    // `record` is the newest version that has `object`, which was in a newer one.
+    void keep(Record& record, Object* object) noexcept {
+        dead_bytes_ += object->bytes();
+        dead_nodes_bytes_ += object->node_bytes();
+        record.dead.push(object);
+    }
+
     // Leaves on `retired`, what died with `record`, only what no older version holds.
     void keep_for_older(const Record& record, DeadList& retired) noexcept {
         Record& older = *record.older;
@@ -313,9 +309,7 @@ class VersionChain {
             if (born_after_older(record, object->birth)) {
                 alone.push(object);
             } else {
-                dead_bytes_ += object->bytes();
-                dead_nodes_bytes_ += object->node_bytes();
-                older.dead.push(object);
+                keep(older, object);
             }
         }
         retired.splice(alone);
@@ -385,7 +379,7 @@ class VersionChain {
     LiveBytes live_;
     std::size_t dead_bytes_ = 0;       // on the lists of versions
     std::size_t dead_nodes_bytes_ = 0; // tree nodes among them
-    std::size_t superseded_bytes_ = 0; // on the lists of superseded versions, which do not change
+    std::size_t superseded_bytes_ = 0; // on the lists of superseded versions
     std::size_t superseded_objects_ = 0;
 
     RecordQueue<Record> superseded_;

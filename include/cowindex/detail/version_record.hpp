@@ -49,6 +49,34 @@ struct VersionRecord {
     alignas(std::max_align_t) mutable std::array<std::byte, control_size> control;
 };
 
+// Records linked through `next`, first in, first out.
+template <class Record>
+class RecordQueue {
+  public:
+    void push(Record* record) noexcept {
+        record->next = nullptr;
+        (tail_ == nullptr ? head_ : tail_->next) = record;
+        tail_ = record;
+        ++size_;
+    }
+    // Null when empty.
+    Record* pop() noexcept {
+        Record* record = head_;
+        if (record == nullptr) return nullptr;
+        head_ = record->next;
+        if (head_ == nullptr) tail_ = nullptr;
+        --size_;
+        return record;
+    }
+    [[nodiscard]] Record* head() const noexcept { return head_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  private:
+    Record* head_ = nullptr;
+    Record* tail_ = nullptr;
+    std::size_t size_ = 0;
+};
+
 // Places a shared_ptr's control block inside the record that it owns.
 template <class T, class Record>
 struct ControlAllocator {

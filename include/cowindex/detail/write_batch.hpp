@@ -339,7 +339,7 @@ class WriteBatch {
     // Precondition: room for one change and for its path is reserved.
     void change_present(ShardId id, const typename Builder::Path& path, Box* before,
                         Box* after) noexcept {
-        if (expects_in_place && !builder.has_own())
+        if (expects_in_place && !builder.has_own() && builder.is_leaf_born_since(path, own_since))
             builder.put_late(id, path, after);
         else
             builder.put(id, path, after);
@@ -387,6 +387,7 @@ class WriteBatch {
     bool busy = false;             // in an operation that runs user code and is not over with that
     bool closing = false;          // to be closed when it is over
     bool expects_in_place = false; // its last commit was one, of one shard
+    Version own_since = 0; // what was born since then only the base had after it; 0: all of that
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the batch ends; until then metrics() adds them up.
