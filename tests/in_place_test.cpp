@@ -312,6 +312,37 @@ TEST_CASE("what cannot be written to, since an older version has it, is copied b
     REQUIRE(test::validate(index) == "");
 }
 
+TEST_CASE("what a writer knew of older versions at its last commit may be out of date") {
+    Index index(1000);
+    std::optional<Writer> writer(index.writer());
+    REQUIRE(commits_in_place(index, *writer, 0));
+    const auto snapshot = index.snapshot();
+    {
+        Writer other = index.writer();
+        writer->edit(1) += 1; // meanwhile
+        commit_until_in_place(index, other, 2);
+        commit_until_in_place(index, other, 3);
+    }
+    SECTION("its edits are dropped") { writer->discard(); }
+    SECTION("its edits move along") {
+        writer->rebase();
+        writer->commit();
+    }
+    SECTION("it ends, and its batch serves the next one") {
+        writer.reset();
+        writer.emplace(index.writer());
+    }
+    writer->edit(900) = 5; // in a leaf that the snapshot has
+    writer->commit();
+    REQUIRE(snapshot[900] == 0);
+    REQUIRE(test::validate(index) == "");
+    writer->edit(900) = 6;
+    writer->commit();
+    REQUIRE(snapshot[900] == 0);
+    REQUIRE((*writer)[900] == 6);
+    REQUIRE(test::validate(index) == "");
+}
+
 TEST_CASE("a commit above older versions ends what it replaces, and what others left") {
     auto& account = HookPolicy::Allocator::common();
     std::optional<Index> index(std::in_place, 1000);

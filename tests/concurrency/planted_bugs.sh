@@ -166,8 +166,16 @@ plant in_place_under_writers 'same_shard'
 edit detail/core.hpp 'chain_.latest()->writers == 1 &&' ''
 demand_found
 
-plant in_place_above_older_versions 'old_base'
+plant in_place_above_older_versions 'old_base above_older'
 edit detail/version_chain.hpp 'return latest_->older == nullptr ? 0 : latest_->older->version + 1;' 'return 0;'
+demand_found
+
+plant in_place_in_leaves_of_older_versions 'above_older'
+edit detail/tree_builder.hpp 'if (own_since != 0 && late_leaf_->birth < own_since) return false;' ''
+demand_found
+
+plant dead_for_the_oldest_in_place 'above_older'
+edit detail/version_chain.hpp 'Record& older = *latest_->older;' 'Record& older = *oldest_;'
 demand_found
 
 plant horizon_too_far 'pin_and_reclaim'

@@ -325,6 +325,31 @@ inline void old_base(World& world) {
     world.settle(std::move(index));
 }
 
+/// Commits are made in place above versions that are held, of which they must leave everything as
+/// it was. What a batch knows of those may be from before they were held.
+inline void above_older(World& world) {
+    Index index = world.make(2, true);
+    world.deposit(index, 0, 1);
+    world.run({[&] {
+                   std::optional<Writer> held = index.writer("held");
+                   world.read(*held);
+                   const Writer later = index.writer("held later");
+                   Scheduler::point();
+                   world.read(*held);
+                   held.reset();
+                   static_cast<void>(index.reclaim());
+                   world.read(later);
+               },
+               [&] {
+                   for (int i = 0; i < 3; ++i) world.deposit(index, 0, 1);
+               },
+               [&] {
+                   for (int i = 0; i < 2; ++i) world.deposit(index, World::far_id, 1);
+                   static_cast<void>(index.memory_usage());
+               }});
+    world.settle(std::move(index));
+}
+
 /// So many changes that they are replayed before the lock is taken, on a version that may be out of
 /// date again by then; some add a shard. A refused writer stays where it was.
 inline void many_changes(World& world) {
@@ -717,6 +742,7 @@ inline constexpr Scenario all_scenarios[] = {
     {"starvation", scenarios::starvation},
     {"reader_churn", scenarios::reader_churn},
     {"old_base", scenarios::old_base},
+    {"above_older", scenarios::above_older},
     {"many_changes", scenarios::many_changes},
     {"rebase", scenarios::rebase},
     {"two_reclaimers", scenarios::two_reclaimers},

@@ -1,30 +1,37 @@
 // Commits write the next version into the record of the latest, with plain writes, where nobody can
-// get at that but through the lock, and free at once what they replace; else they publish another
-// record. Meanwhile one thread looks in ways a and b (WAYS=abc) and tells another, which looks in way
-// c: 1 a pin under a slot claimed for it, 2 a snapshot, 3 a writer's base, 4 a commit, 5 a view that
-// is promoted, 0 not at all. Nobody finds a version half written or freed, nor an older one than he
+// get at that but through the lock, and free at once what they replace and no older version has;
+// else they publish another record. A leaf is written to where the latest alone has it, else copied.
+// Meanwhile one thread looks in ways a and b (WAYS=abc) and tells another, which looks in way c: 1 a
+// pin under a slot claimed for it, 2 a snapshot, 3 a writer's base, 4 a commit, 5 a view that is
+// promoted, 0 not at all. Nobody finds a version half written or freed, nor an older one than he
 // knows of; a writer's base stays as it was. Records are used again: addresses repeat.
-// Headers: Core::commit_section, latest_is_private, publish_in_place, publish, demand_owner and
-// open_batch, PinRegistry::claim, give_back and anyone, PinWord, Publication, SharedCell's stand-in,
-// VersionChain::supersede and let_go, CommitLock.
+// Headers: Core::commit_section, latest_is_private, publish_in_place, publish_above_older, publish,
+// demand_owner and open_batch, TreeBuilder::put_in_base, PinRegistry::claim, give_back and anyone,
+// PinWord, Publication, SharedCell's stand-in, VersionChain::own_since, supersede and let_go,
+// CommitLock.
 #include "model.h"
 enum { a = WAYS / 100, b = WAYS / 10 % 10, c = WAYS % 10 };
 enum { versions = COMMITS + (a == 4) + (b == 4) + (c == 4), shards = 2 + versions, users = 2 };
-struct Shard { int value; }; // the version that it was born in; version v replaces tree[v % 2]
+struct Shard { int birth; }; // version v replaces that of tree[v % 2]
+struct Leaf {
+    int birth;
+    struct Shard* shard;
+};
 struct Record {
     int version;
-    struct Shard* tree[2];
+    struct Leaf* tree[2];
     int writers;    // guarded by the lock
     bool has_owner; // the same; of a superseded one
     atomic_int use; // of its owner
 };
 static struct Shard shard[shards];
+static struct Leaf leaf[shards];
 static struct Record records[1 + versions];
 static struct Record* _Atomic latest;
 static struct Record* _Atomic slots[users];
 static atomic_bool held;                   // the lock; it guards what follows up to `owned`
 static struct Record* chain = &records[0]; // the latest, too
-static unsigned used = 1, alive = 3;       // bits, of records and shards
+static unsigned used = 1, alive = 0x30003; // bits, of records; of shards and, from 16 on, leaves
 static int claimed, ahead;
 static bool owned;
 static atomic_bool locked; // the cell's bit; it guards the owner there
@@ -62,8 +69,8 @@ static struct Record* exchange_owner(struct Record* now) {
 }
 static int version_of(const struct Record* record) {
     const int v = record->version;
-    assert(record->tree[v & 1]->value == v);
-    assert(record->tree[~v & 1]->value == (v > 0 ? v - 1 : 0));
+    assert(record->tree[v & 1]->shard->birth == v);
+    assert(record->tree[~v & 1]->shard->birth == (v > 0 ? v - 1 : 0));
     return v;
 }
 
@@ -132,16 +139,35 @@ static int pin(struct Record* _Atomic* slot, bool promoted) {
 }
 
 static bool latest_is_private(void) {
-    return (IS(246) || claimed == 0) && (IS(247) || !owned) && (IS(248) || chain->writers == 1) &&
-           (IS(249) || (used & (used - 1)) == 0);
+    return (IS(246) || claimed == 0) && (IS(247) || !owned) && (IS(248) || chain->writers == 1);
+}
+static struct Leaf* make_leaf(int v) {
+    struct Shard* const born = &shard[1 + v];
+    struct Leaf* const made = &leaf[1 + v];
+    born->birth = made->birth = v;
+    made->shard = born;
+    alive |= 0x10001U << (1 + v);
+    return made;
 }
 static unsigned publish_in_place(int v) { // returns what is to be freed, in bits, like publish()
-    const unsigned replaced = 1U << (chain->tree[v & 1] - shard);
+    int older = -1;                       // the next older version
+    for (int r = 0; r <= versions; ++r)
+        if ((used >> r & 1) != 0 && &records[r] != chain && records[r].version > older)
+            older = records[r].version;
+    struct Leaf* const before = chain->tree[v & 1];
+    struct Shard* const lost = before->shard;
+    struct Leaf* const made = make_leaf(v);
+    unsigned garbage = IS(249) || lost->birth > older ? 1U << (lost - shard) : 0;
     if (IS(251)) unlock(); // and writes then
     chain->version = v;
-    chain->tree[v & 1] = &shard[1 + v];
+    if (IS(254) || before->birth > older) {
+        before->shard = made->shard;
+        garbage |= 0x10000U << (made - leaf);
+    } else {
+        chain->tree[v & 1] = made;
+    }
     if (IS(251)) lock();
-    return replaced;
+    return garbage;
 }
 static struct Record* publish_owner(struct Record* record) {
     if (!owned) return NULL;
@@ -165,7 +191,7 @@ static unsigned publish(int v, struct Record** base) {
     while ((used >> mine & 1) != 0) ++mine;
     struct Record* const record = &records[mine];
     record->version = v;
-    record->tree[v & 1] = &shard[1 + v];
+    record->tree[v & 1] = make_leaf(v);
     record->tree[~v & 1] = chain->tree[~v & 1];
     --(*base)->writers;
     ++record->writers;
@@ -191,7 +217,8 @@ static unsigned publish(int v, struct Record** base) {
         const bool superseded = (used >> r & 1) != 0 && records[r].version < v; // before the barrier
         if (superseded && (pinned >> r & 1) == 0 && let_go(&records[r])) used &= ~(1U << r);
         for (int s = 0; s < 2 && (used >> r & 1) != 0; ++s)
-            reached |= 1U << (records[r].tree[s] - shard);
+            reached |= 0x10000U << (records[r].tree[s] - leaf) |
+                       1U << (records[r].tree[s]->shard - shard);
     }
     return alive & ~reached;
 }
@@ -208,13 +235,13 @@ static int write(int commits) {
         if (IS(224)) unlock(); // looked at, and let go
         if (IS(224)) lock();
         version = chain->version + 1;
-        shard[1 + version].value = version;
-        alive |= 1U << (1 + version);
         const unsigned garbage = in_place ? publish_in_place(version) : publish(version, &base);
         alive &= ~garbage;
         unlock();
-        for (int s = 0; s < shards; ++s)
-            if ((garbage >> s & 1) != 0) shard[s].value = -1;
+        for (int s = 0; s < shards; ++s) {
+            if ((garbage >> s & 1) != 0) shard[s].birth = -1;
+            if ((garbage >> s & 0x10000) != 0) leaf[s].birth = -1, leaf[s].shard = NULL;
+        }
     }
     lock(); // close_batch
     assert(chain != base || chain->version == version);
@@ -247,8 +274,10 @@ static void* committer(void* unused) {
     return unused;
 }
 int main(void) {
-    chain->tree[0] = &shard[0];
-    chain->tree[1] = &shard[1];
+    for (int s = 0; s < 2; ++s) {
+        leaf[s].shard = &shard[s];
+        chain->tree[s] = &leaf[s];
+    }
     atomic_init(&latest, chain);
     if (COMMITS != 0) start(committer, NULL);
     start(teller, &slots[0]);
