@@ -4,6 +4,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -421,6 +422,27 @@ TEST_CASE("an update that loses backs off as its policy says, once for each try"
     REQUIRE(index.metrics().retries == 3);
     index.edit(0, [](int& value) { ++value; }); // without a conflict there is nothing to wait for
     REQUIRE(PatientPolicy::waits.size() == 3);
+}
+
+TEST_CASE("an update stays away for longer where another does, too") {
+    cowindex::CowIndex<int, PatientPolicy> index(2);
+    const auto lose_once = [&] {
+        PatientPolicy::before_lock = [&] {
+            auto writer = index.writer();
+            ++writer.edit(1);
+            writer.commit();
+        };
+        index.edit(1, [](int& value) { value += 10; });
+    };
+    PatientPolicy::waits.clear();
+    PatientPolicy::meanwhile = [&] {
+        PatientPolicy::meanwhile = nullptr;
+        std::thread(lose_once).join();
+    };
+    lose_once();
+    lose_once(); // alone again
+    REQUIRE(index.snapshot()[1] == 33);
+    REQUIRE(PatientPolicy::waits == std::vector<int>{1, 2, 1});
 }
 
 TEST_CASE("an update that stays away holds no version") {

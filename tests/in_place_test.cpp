@@ -1,5 +1,6 @@
 // Where nobody can tell one version from the next, a commit turns the latest version into the new
 // one in its record. Who might look is given a version of its own.
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -343,6 +344,53 @@ TEST_CASE("what a writer knew of older versions at its last commit may be out of
     REQUIRE(test::validate(index) == "");
 }
 
+TEST_CASE("what was pinned when it was last looked at goes when no reader is left") {
+    Index index(1000);
+    auto writer = index.writer();
+    {
+        auto reader = index.reader();
+        const auto view = reader.pin();
+        writer.edit(0) = 1;
+        writer.commit();
+        REQUIRE(index.pins().size() == 1); // looks
+        for (int i = 0; i < 10; ++i) REQUIRE_FALSE(commits_in_place(index, writer, 0));
+        REQUIRE(index.pins().size() == 1); // nothing else is superseded
+    }
+    for (int i = 0; i < 5; ++i) REQUIRE(commits_in_place(index, writer, 0));
+    const auto& chain = TestAccess::chain(TestAccess::core(index));
+    REQUIRE(chain.length() == 1);
+    REQUIRE(chain.dead_bytes() == 0);
+    REQUIRE(chain.idle());
+}
+
+TEST_CASE("commits above older versions keep up with what those leave, however much it is") {
+    Index index(64 * 100);
+    std::optional<Writer> oldest;
+    SECTION("for nobody") {}
+    SECTION("for a yet older one, in part") { oldest.emplace(index.writer()); }
+    auto writer = index.writer();
+    auto other = index.writer();
+    const auto& chain = TestAccess::chain(TestAccess::core(index));
+    std::size_t garbage = 0;
+    for (int round = 0; round < 60; ++round) {
+        for (int i = 0; i < 4; ++i) {
+            for (ShardId id = 0; id < 64 * 100; id += 16) writer.edit(id) += 1;
+            writer.edit(static_cast<ShardId>(round * 16 + 1)) += 1; // not changed before
+            writer.commit();
+        }
+        other.discard(); // what it has held is dead, a whole batch of it
+        writer.edit(0) = round;
+        writer.commit();
+        if (round >= 20) garbage = std::max(garbage, chain.garbage().bytes());
+        REQUIRE(chain.length() <= 4);
+        REQUIRE(test::validate(index) == "");
+    }
+    const auto retired = TestAccess::batch(writer).bytes_cloned.read() / 60 / 4 +
+                         401 * cowindex::detail::box_overhead<int> +
+                         100 * sizeof(cowindex::detail::Leaf<int>);
+    REQUIRE(garbage <= 2 * retired); // of one commit
+}
+
 TEST_CASE("a commit above older versions ends what it replaces, and what others left") {
     auto& account = HookPolicy::Allocator::common();
     std::optional<Index> index(std::in_place, 1000);
@@ -644,6 +692,12 @@ TEST_CASE("where memory is limited, what a commit takes and frees is known befor
     options.budget.hard_bytes = std::size_t{1} << 20;
     Index index(100, options);
     auto writer = index.writer();
+    std::optional<Writer> other;
+    SECTION("with no other version") {}
+    SECTION("with an older one") {
+        other.emplace(index.writer());
+        REQUIRE_FALSE(commits_in_place(index, writer));
+    }
     for (int i = 0; i < 10; ++i) {
         REQUIRE(commits_in_place(index, writer));
         writer.edit(1) = i;
@@ -766,6 +820,53 @@ TEST_CASE("a destructor may commit with the writer whose commit in place has cal
     static_cast<void>(index.reclaim());
     REQUIRE(test::validate(index) == "");
     REQUIRE(Watched::alive == 10);
+}
+
+namespace {
+
+// Commits when it ends, which ends others.
+struct Chained {
+    static inline std::function<void()> at_end;
+    static inline int depth = 0;
+    static inline int deepest = 0;
+    Chained() = default;
+    Chained(const Chained&) = default;
+    ~Chained() {
+        if (!at_end) return;
+        deepest = std::max(deepest, ++depth);
+        at_end();
+        --depth;
+    }
+    int value = 0;
+};
+
+} // namespace
+
+TEST_CASE("destructors that commit do not nest, above no version or an older one") {
+    cowindex::CowIndex<Chained> index(10);
+    std::optional<cowindex::IndexWriter<Chained>> held;
+    SECTION("none") {}
+    SECTION("one") { held.emplace(index.writer()); }
+    auto writer = index.writer();
+    for (int i = 0; i < 4; ++i) {
+        writer.edit(1).value = i;
+        writer.commit();
+    }
+    int left = 100;
+    Chained::deepest = 0;
+    Chained::at_end = [&] {
+        if (--left < 0) return;
+        ++writer.edit(1).value;
+        writer.commit();
+    };
+    for (int i = 0; i < 10; ++i) {
+        writer.edit(1).value = 0;
+        writer.commit();
+    }
+    Chained::at_end = nullptr;
+    REQUIRE(left < 95);
+    REQUIRE(Chained::deepest == 1);
+    REQUIRE(test::validate(index) == "");
 }
 
 TEMPLATE_TEST_CASE("retired shards are assigned to where the policy can", "", std::vector<int>,

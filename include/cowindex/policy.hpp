@@ -111,10 +111,11 @@ struct DefaultPolicy {
     /// The upper of the two bounds, in versions.
     static constexpr std::size_t barrier_max_versions = 256;
 
-    /// Called by an `update()` that has lost `tries` times in a row, and by commits that give way
-    /// to one, or wait a moment for room under the budget; no lock is held. Threads that fight for
-    /// one shard keep fetching it from each other's caches; one that stays away for a moment lets
-    /// the others commit many times. May return at once; must not throw, nor use the index.
+    /// Called by an `update()` that has lost `tries` times in a row (a few more are said where
+    /// others stay away as well, four for nine of them), and by commits that give way to one, or
+    /// wait a moment for room under the budget; no lock is held. Threads that fight for one shard
+    /// keep fetching it from each other's caches; one that stays away for a moment lets the others
+    /// commit many times. May return at once; must not throw, nor use the index.
     static void back_off(int tries) noexcept {
         if (const auto pause = detail::pause_after(tries); pause.count() > 0)
             std::this_thread::sleep_for(pause);

@@ -5,10 +5,9 @@
 // pin under a slot claimed for it, 2 a snapshot, 3 a writer's base, 4 a commit, 5 a view that is
 // promoted, 0 not at all. Nobody finds a version half written or freed, nor an older one than he
 // knows of; a writer's base stays as it was. Records are used again: addresses repeat.
-// Headers: Core::commit_section, latest_is_private, publish_in_place, publish_above_older, publish,
-// demand_owner and open_batch, TreeBuilder::put_in_base, PinRegistry::claim, give_back and anyone,
-// PinWord, Publication, SharedCell's stand-in, VersionChain::own_since, supersede and let_go,
-// CommitLock.
+// Headers: Core::commit_section, latest_is_private, publish_in_place, publish, demand_owner and
+// open_batch, TreeBuilder::put_in_base, PinRegistry::claim, give_back and anyone, PinWord,
+// Publication, SharedCell's stand-in, VersionChain::own_since, supersede and let_go, CommitLock.
 #include "model.h"
 enum { a = WAYS / 100, b = WAYS / 10 % 10, c = WAYS % 10 };
 enum { versions = COMMITS + (a == 4) + (b == 4) + (c == 4), shards = 2 + versions, users = 2 };

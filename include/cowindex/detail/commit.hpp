@@ -85,9 +85,9 @@ inline CommitOutcome Core<Shard, Policy>::commit_section(Batch& batch, Version& 
     if (!latest_is_private())
         version = publish(batch, batch.builder, guard);
     else if (chain_.idle())
-        version = publish_in_place(batch, guard);
+        version = publish_in_place<true>(batch, guard);
     else
-        version = publish_above_older(batch, guard);
+        version = publish_in_place<false>(batch, guard);
     return CommitOutcome::committed;
 }
 
@@ -198,8 +198,7 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
     DeadList& retired = trash.objects; // what stays there nobody can hold
     const auto born =
         stamp(batch, built, record->version, [&](Object* object) { retired.push(object); });
-    const Drain drain{drain_objects + 2 * retired.count(),
-                      drain_effort + 2 * GarbageLanes::effort(retired.count(), retired.bytes())};
+    const Drain most = drain_after(retired.count(), retired.bytes());
     chain_.append(record, retired, born);
     move_base(batch, record);
     Owner superseded = publication_.publish(record, make_owner<Record>);
@@ -208,20 +207,23 @@ Version Core<Shard, Policy>::publish(Batch& batch, typename Batch::Builder& buil
     chain_.supersede(std::move(superseded), !registry_.anyone() && !freeing_shards, batch.lane,
                      retired);
     const Version published = record->version;
-    batch.expects_in_place = false;
-    finish_commit(batch, guard, nodes, drain, trash);
+    finish_commit(batch, guard, nodes, most, trash);
     return published;
 }
 
 // The section where nobody can tell one version from the next. Effect: the latest version turns
-// into the new one in its record, and what it replaced is used again at once. Returns its number.
+// into the new one in its record. What it replaced is used again at once; what an older version
+// has, too, is dead for that one. `alone`: there is no other version and nothing left to free.
+// Returns its number.
 // Preconditions: latest_is_private(), the batch is based on it; the lock is held. It is let go of.
 template <class Shard, class Policy>
+template <bool alone>
 inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& guard) noexcept {
     Record& record = *batch.base;
     const Version version = record.version + 1;
     record.version = version;
-    const bool late = batch.builder.put_in_base(0); // then it is the only change
+    const Version own_since = alone ? 0 : chain_.own_since();
+    const bool late = batch.builder.put_in_base(own_since); // then it is the only change
     NodeCount nodes;
     if (!late) {
         record.tree = batch.builder.tree();
@@ -230,63 +232,42 @@ inline Version Core<Shard, Policy>::publish_in_place(Batch& batch, Guard<Lock>& 
 
     Object* trash = nullptr; // what is not kept at once
     std::size_t unlinked = 0;
+    std::size_t retained = 0;
     typename Chain::LiveBytes lost;
     const auto retire = [&](auto* object) {
         const std::size_t bytes = object->bytes();
         lost.add(object);
-        if (batch.keep(object)) return;
-        object->next = std::exchange(trash, object);
-        unlinked += bytes;
+        if (object->birth < own_since) {
+            chain_.retire_to_older(object);
+            retained += bytes;
+        } else if (!batch.keep(object)) {
+            object->next = std::exchange(trash, object);
+            unlinked += bytes;
+        }
     };
     const auto born = stamp(batch, batch.builder, version, retire);
     chain_.replace(lost, born);
     Policy::sync_point(SyncPoint::commit_published);
-
-    const std::size_t reclaimed = lost.shards + lost.nodes;
-    count_commit(batch, reclaimed, unlinked, chain_.latest_bytes() + reclaimed);
-    unlock_and_announce(guard);
 
     const std::size_t shards = batch.changes.size();
-    batch.forget_changes();
-    batch.own_since = 0;
-    if (trash != nullptr) free_objects(trash, &batch);
-    if (!late) { // else the stocks fit since the commit before
-        batch.expects_in_place = shards == 1 && !settings_.has_budget();
-        batch.fit_stocks(nodes, shards);
+    const std::size_t reclaimed = lost.shards + lost.nodes - retained;
+    std::optional<Trash> left; // by earlier commits
+    if constexpr (alone) {
+        count_commit(batch, reclaimed, unlinked, chain_.latest_bytes() + reclaimed);
+    } else {
+        drain(batch, drain_after(shards + nodes.leaves + nodes.inners, lost.shards + lost.nodes),
+              left.emplace());
+        count_commit(batch, reclaimed + left->bytes(), unlinked + left->bytes(),
+                     chain_.total_bytes() + left->bytes() + reclaimed);
     }
-    return version;
-}
+    unlock_and_announce(guard);
 
-// The same where older versions are held, or something is still to be freed. What such a version
-// has, too, stays as it is and goes on its dead list; all else is of the latest alone.
-template <class Shard, class Policy>
-inline Version Core<Shard, Policy>::publish_above_older(Batch& batch, Guard<Lock>& guard) noexcept {
-    Record& record = *batch.base;
-    const Version version = record.version + 1;
-    record.version = version;
-    batch.own_since = chain_.own_since();
-    if (!batch.builder.put_in_base(batch.own_since)) record.tree = batch.builder.tree();
-    const NodeCount nodes = batch.builder.own_count();
-
-    Trash trash;
-    std::size_t retired = 0;
-    typename Chain::LiveBytes lost;
-    const auto retire = [&](auto* object) {
-        lost.add(object);
-        ++retired;
-        if (object->birth >= batch.own_since)
-            trash.objects.push(object);
-        else
-            chain_.retire_to_older(object);
-    };
-    const auto born = stamp(batch, batch.builder, version, retire);
-    chain_.replace(lost, born);
-    Policy::sync_point(SyncPoint::commit_published);
-    batch.expects_in_place = batch.changes.size() == 1 && !settings_.has_budget();
-    finish_commit(batch, guard, nodes,
-                  {drain_objects + 2 * retired,
-                   drain_effort + 2 * GarbageLanes::effort(retired, lost.shards + lost.nodes)},
-                  trash);
+    batch.forget_changes();
+    batch.own_since = own_since;
+    if (!late) batch.expects_in_place = shards == 1 && !settings_.has_budget();
+    if (trash != nullptr) free_objects(trash, &batch);
+    if (left.has_value()) free_garbage(*left, &batch);
+    if (!late) batch.fit_stocks(nodes, shards); // else they fit since the commit before
     return version;
 }
 
@@ -309,31 +290,40 @@ inline void Core<Shard, Policy>::unlock_and_announce(Guard<Lock>& guard) noexcep
         announce();
 }
 
+// Effect: of what commits have retired, up to `most` is dealt with and no longer the index's: it is
+// on `trash`. Precondition: the lock is held.
+template <class Shard, class Policy>
+void Core<Shard, Policy>::drain(Batch& batch, Drain most, Trash& trash) noexcept {
+    if (!registry_.anyone() && chain_.superseded_count() + chain_.pinned_count() != 0)
+        sort_superseded(chain_.latest()->version);
+    typename Chain::Limit limit{most.objects, drain_versions};
+    chain_.settle(limit);
+    chain_.revisit_dropped(drain_versions);
+    chain_.take_garbage(trash, batch.lane, most.effort,
+                        open_count_ == 1 ? GarbageLanes::patience_alone
+                                         : GarbageLanes::patience_among_writers);
+}
+
 // Effect: frees `trash` and a bounded amount of what earlier commits have retired. Lets go of the
 // lock.
 template <class Shard, class Policy>
 void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes,
-                                        Drain drain, Trash& trash) noexcept {
+                                        Drain most, Trash& trash) noexcept {
     bool look = false;
     std::size_t least = least_kept;
     if (!freeing_shards && !chain_.idle()) {
         if (registry_.anyone()) {
             look = barrier_due();
             least = barrier_objects * barrier_versions_;
-        } else if (chain_.superseded_count() != 0)
-            sort_superseded(batch.base->version);
-        typename Chain::Limit limit{drain.objects, drain_versions};
-        chain_.settle(limit);
-        chain_.revisit_dropped(drain_versions);
-        chain_.take_garbage(trash, batch.lane, drain.effort,
-                            open_count_ == 1 ? GarbageLanes::patience_alone
-                                             : GarbageLanes::patience_among_writers);
+        }
+        drain(batch, most, trash);
     }
     count_commit(batch, trash.bytes(), trash.bytes(), chain_.total_bytes() + trash.bytes());
-    if (batch.spare == nullptr) batch.spare = chain_.take_record();
+    batch.spare = chain_.take_record();
     unlock_and_announce(guard);
 
     const std::size_t shards = batch.changes.size();
+    batch.expects_in_place = false;
     batch.forget_edits(batch.base->tree);
     free_garbage(trash, &batch);
     batch.fit_stocks(nodes, shards, least);

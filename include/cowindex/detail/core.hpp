@@ -322,14 +322,15 @@ class Core {
                                                 std::size_t holds, Version& version,
                                                 Guard<Lock>& guard);
     // Whether nobody can get at the latest version but through the lock, and through the one writer
-    // that is based on it: a reader needs a slot, a snapshot an owner.
+    // that is based on it: a reader needs a slot, a snapshot an owner. Not for a commit inside a
+    // destructor: it must free nothing, or destructors could nest without bound.
     [[nodiscard]] bool latest_is_private() const noexcept {
         return !registry_.anyone() && !publication_.is_owned() && chain_.latest()->writers == 1 &&
                !freeing_shards;
     }
     Version publish(Batch& batch, typename Batch::Builder& built, Guard<Lock>& guard) noexcept;
+    template <bool alone>
     Version publish_in_place(Batch& batch, Guard<Lock>& guard) noexcept;
-    Version publish_above_older(Batch& batch, Guard<Lock>& guard) noexcept;
     template <class Retire>
     [[nodiscard]] typename Chain::LiveBytes stamp(Batch& batch, typename Batch::Builder& built,
                                                   Version version, Retire&& retire) noexcept;
@@ -340,7 +341,13 @@ class Core {
         std::size_t objects;
         std::uint64_t effort;
     };
-    void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Drain drain,
+    // At least as much as it retires itself, or garbage would grow without bound.
+    [[nodiscard]] static Drain drain_after(std::size_t objects, std::size_t bytes) noexcept {
+        return {drain_objects + 2 * objects,
+                drain_effort + 2 * GarbageLanes::effort(objects, bytes)};
+    }
+    void drain(Batch& batch, Drain most, Trash& trash) noexcept;
+    void finish_commit(Batch& batch, Guard<Lock>& guard, NodeCount nodes, Drain most,
                        Trash& trash) noexcept;
     void fold_tallies(Batch& batch) noexcept;
     void announce() noexcept;

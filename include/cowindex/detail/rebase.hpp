@@ -1,5 +1,5 @@
-// How a batch that was not published moves to the latest version: with its edits or without them,
-// at once or after it has kept out of the way of others.
+// How a batch goes on that was not published: to the latest version, with its edits or without
+// them, at once or after it has kept out of the way of others.
 #pragma once
 
 #include <cstddef>

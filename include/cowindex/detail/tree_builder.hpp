@@ -79,7 +79,7 @@ class TreeBuilder {
         return {1, tree_.height - path.own};
     }
 
-    // Whether the leaf at the end of `path` was born in version `since` or later; 0: in any.
+    // Whether the leaf at the end of `path` was born in version `since` or later.
     [[nodiscard]] bool is_leaf_born_since(const Path& path, Version since) const noexcept {
         return since == 0 || path.node[tree_.height]->birth >= since;
     }
@@ -114,8 +114,9 @@ class TreeBuilder {
         late_leaf_ = static_cast<Leaf<Shard>*>(path.node[tree_.height]);
     }
     // Effect: what was put late takes its place in the tree that the builder started from, of which
-    // there is no other user. False: nothing was, or its leaf was born before `own_since` (0: none
-    // was) and is in another version, too.
+    // there is no other user. False: nothing was, or its leaf was born before `own_since`, so that
+    // an older version has it, too. Where that is 0, the leaf need not be looked at: often it is
+    // not in the caches.
     [[nodiscard]] bool put_in_base(Version own_since) noexcept {
         if (late_ == nullptr) return false;
         if (own_since != 0 && late_leaf_->birth < own_since) return false;

@@ -64,8 +64,8 @@ class VersionChain {
         live_.nodes += gained.nodes - lost.nodes;
     }
 
-    // The first version of which the latest shares nothing with any other; 0 where there is no
-    // other. What was born then or later is in the latest version alone.
+    // What was born in this version or later is in the latest alone; 0, all, where there is no
+    // older one.
     [[nodiscard]] Version own_since() const noexcept {
         return latest_->older == nullptr ? 0 : latest_->older->version + 1;
     }
@@ -260,7 +260,7 @@ class VersionChain {
             record->stage = Stage::owned;
             owned_.push(record);
         }
-        while (versions > 0 && owned_.size() > 0) {
+        for (std::size_t n = std::min(versions, owned_.size()); n > 0; --n) { // none twice
             --versions;
             Record* record = owned_.pop();
             if (let_go(*record)) return start_dropping(record);

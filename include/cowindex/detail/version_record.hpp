@@ -35,7 +35,7 @@ struct VersionRecord {
     std::size_t writers = 0;                            // open writers based on it
     mutable LabelLink* labels = nullptr;                // of the snapshots that have one
     Stage stage = Stage::latest;
-    std::uint8_t lane = 0; // of the writer that retired what is on `dead` (garbage.hpp)
+    std::uint8_t lane = 0; // of the writer that superseded it (garbage.hpp)
     std::chrono::nanoseconds superseded_at{};
     DeadList dead; // present in this version, absent from the next
 

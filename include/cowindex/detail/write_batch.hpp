@@ -387,7 +387,7 @@ class WriteBatch {
     bool busy = false;             // in an operation that runs user code and is not over with that
     bool closing = false;          // to be closed when it is over
     bool expects_in_place = false; // its last commit was one, of one shard
-    Version own_since = 0; // what was born since then only the base had after it; 0: all of that
+    Version own_since = 0;         // VersionChain::own_since() at its last commit: a hint
 
     // Tallies and gauges: written by the writer, read by anyone. The tallies are folded into the
     // index's own when the batch ends; until then metrics() adds them up.
