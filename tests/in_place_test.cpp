@@ -206,7 +206,9 @@ TEST_CASE("above a version that is held, the latest turns into the next all the 
     const auto& tree = TestAccess::chain(TestAccess::core(index)).latest()->tree;
     const void* const shared = leaf_of(tree, 500);
     const auto retained = index.memory_usage().retained_bytes;
+    const auto reclaimed = index.metrics().reclaimed_bytes;
     REQUIRE(commits_in_place(index, writer, 500));
+    REQUIRE(index.metrics().reclaimed_bytes == reclaimed + sizeof(cowindex::detail::Inner));
     check();
     const void* const own = leaf_of(tree, 500);
     REQUIRE(own != shared);

@@ -1506,15 +1506,22 @@ TEST_CASE("beside a reader, too, where versions wait in groups for a barrier") {
 
 TEST_CASE("a commit among other writers takes the lock once, where no reader is registered") {
     Index index(10);
-    const auto other = index.writer();
+    auto other = index.writer();
     auto writer = index.writer();
-    for (int i = 0; i < 5; ++i) {
-        writer.edit(0) = i;
+    const auto commit = [&](int value) {
+        writer.edit(0) = value;
         HookMutex::unlocks = 0;
         writer.commit();
-    }
+    };
+    for (int i = 0; i < 5; ++i) commit(i); // above what the other holds
     REQUIRE(HookMutex::unlocks == 1);
     REQUIRE(other[0] == 0);
+    for (int i = 5; i < 10; ++i) {
+        other.discard();
+        commit(i); // next to it
+    }
+    REQUIRE(HookMutex::unlocks == 1);
+    REQUIRE(other[0] == 8);
 }
 
 namespace {
