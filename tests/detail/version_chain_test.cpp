@@ -410,6 +410,37 @@ TEST_CASE("dropping a version goes on where its share of work ended") {
     }
 }
 
+TEST_CASE("of the versions that were owned, so many are looked at again in one step") {
+    FakeCore core;
+    Chain chain;
+    std::vector<std::unique_ptr<Record>> records;
+    std::vector<Owner> owners;
+    DeadList nothing;
+    for (Version version = 1; version <= 8; ++version) {
+        records.push_back(std::make_unique<Record>(core));
+        records.back()->version = version;
+        chain.append(records.back().get(), nothing, {});
+        if (version > 1) chain.supersede(owners.back(), false, 0, nothing);
+        owners.push_back(make_owner(*records.back()));
+    }
+    chain.sort_superseded(8, [](const Record*) { return false; });
+    const auto settle = [&](std::size_t versions) {
+        Chain::Limit limit{100, versions};
+        REQUIRE_FALSE(chain.settle(limit));
+    };
+    settle(0);
+    REQUIRE(chain.owned_count() == 7);
+    owners.erase(owners.begin(), owners.begin() + 7);
+    settle(0);
+    REQUIRE(chain.length() == 8);
+    settle(1);
+    REQUIRE(chain.length() == 7);
+    settle(3);
+    REQUIRE(chain.length() == 4);
+    settle(100);
+    REQUIRE(chain.length() == 1);
+}
+
 TEST_CASE("a version that a weak_ptr locked again is not dropped") {
     History history(1);
     history.drop_at_once = false;
