@@ -50,7 +50,10 @@ plant() {
 # Runs as a job of its own: two of them at a time.
 try() {
     if [ -s "$tree/failed" ]; then return; fi
-    if ! $compiler -std=c++20 -O0 -w -I "$tree/include" -I "$source/tests" \
+    # The others would be most of what there is to compile.
+    table=
+    for scenario in $scenarios; do table="$table{\"$scenario\", test::scenarios::$scenario},"; done
+    if ! $compiler -std=c++20 -O0 -w "-DPLANTED_SCENARIOS=$table" -I "$tree/include" -I "$source/tests" \
         "$source/tests/concurrency/planted_bugs.cpp" -o "$tree/program" -pthread \
         >"$tree/log" 2>&1; then
         echo "$bug: does not compile: $(tail -n 3 "$tree/log")" >"$tree/failed"
