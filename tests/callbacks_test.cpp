@@ -213,11 +213,11 @@ class World final : Callbacks {
 
     void end(int part) {
         if (part < 4)
-            writers_[static_cast<std::size_t>(part)].reset();
+            let_go_of(writers_[static_cast<std::size_t>(part)]);
         else if (part < 6)
-            places_[static_cast<std::size_t>(part - 4)].index.reset();
+            let_go_of(places_[static_cast<std::size_t>(part - 4)].index);
         else if (part == 6)
-            reader_.reset();
+            let_go_of(reader_);
         else
             for (auto& snapshot : snapshots_) snapshot = {};
     }
@@ -319,7 +319,7 @@ class World final : Callbacks {
             if (may_end_ && one_in(6)) {
                 ended_ = true;
                 ++place.life;
-                place.index.reset();
+                let_go_of(place.index);
             }
             break;
         default: {
@@ -343,7 +343,7 @@ class World final : Callbacks {
         Writer& writer = *slot;
         const ShardId id = some_id();
         switch (below(18)) {
-        case 0: slot.reset(); break;
+        case 0: let_go_of(slot); break;
         case 1:
         case 2: writer.replace(id, some_shard()); break;
         case 3: {
@@ -441,6 +441,13 @@ class World final : Callbacks {
     template <class T>
     static void let_go_of(T& variable, T other) {
         std::swap(variable, other);
+    }
+
+    // The same; an optional may say that it has a value until the value's end is over.
+    template <class T>
+    static void let_go_of(std::optional<T>& variable) {
+        std::optional<T> ended;
+        variable.swap(ended);
     }
 
     static void move_to(std::optional<Writer>& slot, Writer& writer) {
