@@ -13,6 +13,13 @@ compiler=$3
 only=${4-}
 schedules=5000
 
+# The standard library's headers are read once.
+mkdir -p "$work"
+standard=$work/standard.hpp
+grep -hoE '^#include <[a-z_]+>' -r "$source/include" "$source/tests/concurrency" \
+    "$source/tests/support" | sort -u >"$standard"
+$compiler -std=c++20 -O0 -w -x c++-header "$standard" -o "$standard.gch" -pthread || exit 2
+
 failures=0
 fail() {
     failures=$((failures + 1))
@@ -53,7 +60,8 @@ try() {
     # The others would be most of what there is to compile.
     table=
     for scenario in $scenarios; do table="$table{\"$scenario\", test::scenarios::$scenario},"; done
-    if ! $compiler -std=c++20 -O0 -w "-DPLANTED_SCENARIOS=$table" -I "$tree/include" -I "$source/tests" \
+    if ! $compiler -std=c++20 -O0 -w -include "$standard" "-DPLANTED_SCENARIOS=$table" \
+        -I "$tree/include" -I "$source/tests" \
         "$source/tests/concurrency/planted_bugs.cpp" -o "$tree/program" -pthread \
         >"$tree/log" 2>&1; then
         echo "$bug: does not compile: $(tail -n 3 "$tree/log")" >"$tree/failed"
