@@ -74,7 +74,7 @@ try() {
         status=$?
         case $status in
         0) echo "$bug: $scenario does not find it" >>"$tree/failed" ;;
-        2) echo "$bug: there is no scenario $scenario" >>"$tree/failed" ;;
+        2) echo "$bug: $scenario was not run" >>"$tree/failed" ;;
         *) echo "$bug: found by $scenario: $(head -n 1 "$tree/log") [$status]" >>"$tree/found" ;;
         esac
     done
