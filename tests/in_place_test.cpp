@@ -164,6 +164,62 @@ TEST_CASE("whoever might look is given a version of its own") {
 
 namespace {
 
+struct IdlePolicy : HookPolicy {
+    static constexpr std::uint64_t idle_read_versions = 1000;
+};
+
+} // namespace
+
+TEST_CASE("a slot that read() has used is taken back once it idles") {
+    cowindex::CowIndex<int, IdlePolicy> index(100);
+    auto writer = index.writer();
+    const auto commit = [&] {
+        const void* before = latest_record(index);
+        writer.edit(0) += 1;
+        writer.commit();
+        return latest_record(index) == before; // in place
+    };
+    const auto version_read = [&] {
+        return index.read([](const auto& view) { return view.version(); });
+    };
+    const std::size_t least = IdlePolicy::idle_read_versions;
+    // That it idles is first seen, and seen to have lasted, when readers are looked at.
+    const std::size_t most = least + 2 * IdlePolicy::barrier_max_versions;
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(version_read() == writer.base_version());
+        std::size_t commits = 0;
+        while (!commit()) REQUIRE(++commits <= most);
+        REQUIRE(commits >= least);
+        REQUIRE(commit());
+        REQUIRE(test::validate(index) == "");
+    }
+
+    SECTION("while it is used now and then it is kept") {
+        for (std::size_t i = 0; i < 4 * most; ++i) {
+            if (i % (least / 2) == 0) REQUIRE(version_read() == writer.base_version());
+            REQUIRE_FALSE(commit());
+        }
+    }
+    SECTION("that of a call that goes on is not") {
+        index.read([&](const auto& view) {
+            const auto version = view.version();
+            const int value = view[0];
+            for (std::size_t i = 0; i < 2 * most; ++i) REQUIRE_FALSE(commit());
+            REQUIRE(view.version() == version);
+            REQUIRE(view[0] == value);
+        });
+    }
+    SECTION("beside a reader none is taken back: versions have records of their own anyway") {
+        auto reader = index.reader();
+        REQUIRE(version_read() == writer.base_version());
+        for (std::size_t i = 0; i < 2 * most; ++i) REQUIRE_FALSE(commit());
+        REQUIRE(TestAccess::registry(TestAccess::core(index)).claimed() == 2);
+    }
+    REQUIRE(test::validate(index) == "");
+}
+
+namespace {
+
 // Commits until versions are made in place, those that come after a snapshot are not.
 void commit_until_in_place(const Index& index, Writer& writer, ShardId id) {
     for (int commits = 0; !commits_in_place(index, writer, id);) REQUIRE(++commits < 100);

@@ -140,8 +140,10 @@ class CowIndex {
     /// from the index: for thread pools that cannot carry a `Reader`. *Preconditions* a handle of
     /// the index outlives the call; what `fn` returns does not refer into the view, which ends with
     /// it. A `read` inside `fn` may see a newer version: pass the view on. *Complexity* two atomic
-    /// exchanges more than a reader's pin; only the first few calls make a slot, as `reader()`.
-    /// *Exceptions* those of `fn` and of making a slot.
+    /// exchanges more than a reader's pin; gets a slot as `reader()` does, under the commit lock,
+    /// in the first call of a thread, within another `read`, where two threads meet in one of the
+    /// 32 places, and after `Policy::idle_read_versions` without a call. *Exceptions* those of `fn`
+    /// and of making a slot.
     template <class Fn>
     decltype(auto) read(Fn&& fn) const {
         struct Borrowed {

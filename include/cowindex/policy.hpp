@@ -111,6 +111,11 @@ struct DefaultPolicy {
     /// The upper of the two bounds, in versions.
     static constexpr std::size_t barrier_max_versions = 256;
 
+    /// Where nobody has called `CowIndex::read(fn)` for about so many versions, and there is no
+    /// `Reader`, commits are as cheap again as in an index that nobody reads; the next such call
+    /// takes the commit lock. The largest number there is: only the first calls ever do.
+    static constexpr std::uint64_t idle_read_versions = 16384;
+
     /// Called by an `update()` that has lost `tries` times in a row (a few more are said where
     /// others stay away as well, four for nine of them), and by commits that give way to one, or
     /// wait a moment for room under the budget; no lock is held. Threads that fight for one shard

@@ -169,6 +169,10 @@ plant in_place_under_readers 'reader_churn pin_and_reclaim'
 edit detail/core.hpp 'return !registry_.anyone() &&' 'return'
 demand_found
 
+plant slots_lent_and_taken_back 'lent_slots'
+edit detail/pin_registry.hpp 'if (Slot* slot = entry.slot.exchange(nullptr)) take_back(slot);' 'if (Slot* slot = entry.slot.load()) take_back(slot);'
+demand_found
+
 plant in_place_under_snapshots 'weak_pointers'
 edit detail/core.hpp '&& !publication_.is_owned() &&' '&&'
 demand_found

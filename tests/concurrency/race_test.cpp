@@ -15,6 +15,7 @@
 #include <support/catch.hpp>
 #include <support/environment.hpp>
 #include <support/scheduler.hpp>
+#include <support/validate.hpp>
 
 #include "ledger.hpp"
 
@@ -331,6 +332,49 @@ TEST_CASE("readers may be thread_local") {
     REQUIRE(index.active_readers() == 0);
     static_cast<void>(index.reclaim());
     REQUIRE(index.memory_usage().retained_bytes == 0);
+}
+
+namespace {
+
+// Slots lent for read() are taken back as soon as they can be, and commits then made in place.
+struct FleetingPolicy : cowindex::DefaultPolicy<std::vector<std::uint64_t>> {
+    static constexpr std::size_t barrier_min_versions = 1;
+    static constexpr std::size_t barrier_max_versions = 4;
+    static constexpr std::uint64_t idle_read_versions = 1;
+};
+
+} // namespace
+
+TEST_CASE("read() is called now and then beside commits that take its slots back") {
+    using Index = cowindex::CowIndex<std::vector<std::uint64_t>, FleetingPolicy>;
+    Index index(4, std::vector<std::uint64_t>(16));
+    std::atomic<int> reading{2};
+    const auto read_now_and_then = [&](std::uint64_t pause) {
+        Version last = 0;
+        for (std::uint64_t i = 0; i < 2000 * factor(); ++i) {
+            index.read([&](const Index::View& view) {
+                Trouble::expect(view.version() >= last, "versions go back");
+                last = view.version();
+                for (const auto& numbers : view)
+                    for (const std::uint64_t number : numbers)
+                        Trouble::expect(number == last, "a version is torn");
+            });
+            if (i % pause == 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
+        }
+        --reading;
+    };
+    std::thread one(read_now_and_then, 3);
+    std::thread other(read_now_and_then, 5);
+    auto writer = index.writer();
+    while (reading != 0) {
+        for (ShardId id = 0; id < 4; ++id)
+            for (std::uint64_t& number : writer.edit(id)) ++number;
+        writer.commit();
+    }
+    one.join();
+    other.join();
+    REQUIRE(Trouble::take() == "");
+    REQUIRE(test::validate(index) == "");
 }
 
 TEST_CASE("a reader, a view and a writer may move from thread to thread") {

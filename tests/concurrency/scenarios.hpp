@@ -561,6 +561,24 @@ inline void looking_in(World& world) {
     world.settle(std::move(index));
 }
 
+/// Slots lent for `read()` are taken back where they idle, and lent again.
+inline void lent_slots(World& world) {
+    Index index = world.make(2);
+    const auto look_in = [&] {
+        Eyes eyes(world);
+        for (int i = 0; i < 3; ++i)
+            index.read([&](const View& view) {
+                eyes.see(view.version());
+                Scheduler::point();
+                world.read(view);
+            });
+    };
+    world.run({look_in, look_in, [&] {
+                   for (int i = 0; i < 6; ++i) world.transfer(index, 0, 1, 1);
+               }});
+    world.settle(std::move(index));
+}
+
 /// What one commit of one shard in a small index adds to it at most: the copy, its leaf, a record.
 inline std::size_t bytes_of_commit() {
     static const std::size_t bytes = [] {
@@ -750,6 +768,7 @@ inline constexpr Scenario all_scenarios[] = {
     {"required_shards", scenarios::required_shards},
     {"shape_changes", scenarios::shape_changes},
     {"looking_in", scenarios::looking_in},
+    {"lent_slots", scenarios::lent_slots},
     {"budget", scenarios::budget},
     {"budget_at_a_glance", scenarios::budget_at_a_glance},
     {"full_updates", scenarios::full_updates},

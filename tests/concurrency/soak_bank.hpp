@@ -76,6 +76,7 @@ class Account {
 };
 
 struct Policy : cowindex::DefaultPolicy<Account> {
+    static constexpr std::uint64_t idle_read_versions = 64; // slots come and go
     using Allocator = test::StoreAllocator<std::byte>;
 };
 using Index = cowindex::CowIndex<Account, Policy>;

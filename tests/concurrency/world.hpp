@@ -173,6 +173,7 @@ struct ScheduledPolicy : cowindex::DefaultPolicy<Account> {
     // cost.
     static constexpr std::size_t barrier_min_versions = 1;
     static constexpr std::size_t barrier_max_versions = 1;
+    static constexpr std::uint64_t idle_read_versions = 1;
 
     using Allocator = BookedAllocator<std::byte>;
     using Mutex = ScheduledMutex;

@@ -249,6 +249,37 @@ TEST_CASE("a lender hands out what was put back, once") {
     r.registry.give_back(second, r.lock);
 }
 
+TEST_CASE("a lender lets go of its slots when all there are have idled for long enough") {
+    Registered r;
+    SlotLender<Slot> lender;
+    std::vector<Slot*> back;
+    const auto look = [&](std::size_t all, cowindex::Version now) {
+        lender.let_go_of_idle(all, now, 10, [&](Slot* slot) { back.push_back(slot); });
+        return back.size();
+    };
+    Slot* const slot = r.claim();
+    REQUIRE(look(0, 0) == 0);
+    REQUIRE(lender.put_back(slot));
+    REQUIRE(look(1, 0) == 0); // the first look
+    REQUIRE(look(1, 9) == 0);
+    REQUIRE(lender.borrow() == slot);
+    REQUIRE(look(1, 20) == 0); // lent
+    REQUIRE(lender.put_back(slot));
+    REQUIRE(look(1, 30) == 0); // the first look since
+    REQUIRE(look(1, 39) == 0);
+    REQUIRE(look(2, 40) == 0); // somebody has another
+    REQUIRE(look(1, 40) == 1);
+    REQUIRE(back.front() == slot);
+    REQUIRE(lender.borrow() == nullptr);
+    REQUIRE(look(0, 100) == 1);
+
+    REQUIRE(r.registry.claimed() == 1);
+    r.registry.take_back(slot);
+    REQUIRE_FALSE(r.registry.anyone());
+    REQUIRE(r.claim() == slot); // used again
+    r.registry.give_back(slot, r.lock);
+}
+
 namespace {
 
 std::size_t count_distinct(std::vector<std::size_t> entries) {

@@ -91,6 +91,6 @@ model snapshot_reclaim '-DVIEWERS=2 -DOWNED=1' '21 22 210 213 235 236 242' ''
 model splice '' '1 215 216 217' ''
 model teardown '' '11 311 12 13 313 413 16 316 416 214 244 245' '411'
 model tickets '' '218 219' '23'
-model lender '' '24 25 225 226' ''
+model lender '' '24 25 28 225 226 255' ''
 model waiting '-DWAITS=1' '231 232 233 234' ''
 exit "$wrong"

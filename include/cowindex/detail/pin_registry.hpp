@@ -12,7 +12,9 @@
 #include <utility>
 
 #include <cowindex/detail/commit_lock.hpp>
+#include <cowindex/detail/counter.hpp>
 #include <cowindex/detail/publication.hpp>
+#include <cowindex/version.hpp>
 
 namespace cowindex::detail {
 
@@ -139,14 +141,20 @@ class PinRegistry {
     // Precondition: the slot is clear.
     void give_back(Slot* slot, Lock& lock) noexcept {
         std::string label; // freed after the lock
-        slot->come_back();
         Guard guard(lock);
         label.swap(slot->label);
-        slot->next_free = std::exchange(free_, slot);
-        --claimed_;
+        take_back(slot);
     }
 
     // The rest: the commit lock is held.
+
+    // As give_back(). Precondition: the slot has no label.
+    void take_back(Slot* slot) noexcept {
+        slot->come_back();
+        slot->next_free = std::exchange(free_, slot);
+        --claimed_;
+    }
+    [[nodiscard]] std::size_t claimed() const noexcept { return claimed_; }
 
     // Without claimed slots there are no pins to look for, and none that was missed: a reader that
     // claims one later takes this lock after us and sees what was published before.
@@ -228,7 +236,11 @@ template <class Slot>
 class SlotLender {
   public:
     // Null when the caller's entry is empty.
-    [[nodiscard]] Slot* borrow() noexcept { return entry().slot.exchange(nullptr); }
+    [[nodiscard]] Slot* borrow() noexcept {
+        Entry& mine = entry();
+        mine.idle_since.set(0);
+        return mine.slot.exchange(nullptr);
+    }
 
     // False when the entry was filled meanwhile: the caller keeps the slot.
     [[nodiscard]] bool put_back(Slot* slot) noexcept {
@@ -236,9 +248,32 @@ class SlotLender {
         return entry().slot.compare_exchange_strong(empty, slot);
     }
 
+    // Effect: where `all` slots lie here, and each has for `versions` versions, as far as the calls
+    // of this function have seen, calls take_back(slot) for each; it is lent no more. `now` is the
+    // latest version. One thread at a time.
+    template <class TakeBack>
+    void let_go_of_idle(std::size_t all, Version now, Version versions,
+                        TakeBack&& take_back) noexcept {
+        std::size_t idle = 0;
+        for (Entry& entry : entries_) {
+            if (entry.slot.load() == nullptr) continue;
+            const Version since = entry.idle_since.read();
+            if (since == 0)
+                entry.idle_since.set(now + 1);
+            else if (now + 1 - since >= versions)
+                ++idle;
+        }
+        if (idle == 0 || idle != all) return;
+        for (Entry& entry : entries_)
+            if (Slot* slot = entry.slot.exchange(nullptr)) take_back(slot);
+    }
+
   private:
     struct alignas(line_pair) Entry {
         std::atomic<Slot*> slot{nullptr};
+        // The version after the one at which it was first seen here, 0: borrowed since. A hint:
+        // borrower and looker both set it, and whichever is later may be wrong.
+        Counter idle_since;
     };
 
     [[nodiscard]] Entry& entry() noexcept {
