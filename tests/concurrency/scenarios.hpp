@@ -1,4 +1,5 @@
-/// Small meetings of two to four threads. Each scenario is run under many schedules.
+/// Small meetings of two to four threads. Each scenario is run under many schedules. They are
+/// templates, of a World, so that a program that runs one of them does not compile the rest.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,7 @@
 namespace test::scenarios {
 
 /// Two writers change the same shard: first committer wins, the other's change is made again.
-inline void same_shard(World& world) {
+inline void same_shard(auto& world) {
     Index index = world.make(2);
     const auto by_hand = [&](std::int64_t money) {
         Writer writer = index.writer();
@@ -41,7 +42,7 @@ inline void same_shard(World& world) {
 
 /// Writers of different shards, near and far from each other in the tree: both commit, the second
 /// by replaying its changes on the first one's tree. A held snapshot stays as it is.
-inline void disjoint_shards(World& world) {
+inline void disjoint_shards(auto& world) {
     Index index = world.make(3, true);
     const auto writer_of = [&](ShardId first, ShardId second) {
         Writer writer = index.writer();
@@ -69,7 +70,7 @@ inline void disjoint_shards(World& world) {
 }
 
 /// Readers pin while versions are committed and freed.
-inline void pin_and_reclaim(World& world) {
+inline void pin_and_reclaim(auto& world) {
     Index index = world.make(2);
     world.run({[&] {
                    Eyes eyes(world);
@@ -90,7 +91,7 @@ inline void pin_and_reclaim(World& world) {
 }
 
 /// A pin within a pin shows the outer one's version; only the last to go lets go.
-inline void nested_pins(World& world) {
+inline void nested_pins(auto& world) {
     Index index = world.make(2);
     world.run({[&] {
                    Eyes eyes(world);
@@ -119,7 +120,7 @@ inline void nested_pins(World& world) {
 }
 
 /// A view becomes a snapshot while the version's other owners let go of it and it is reclaimed.
-inline void promotion(World& world) {
+inline void promotion(auto& world) {
     Index index = world.make(2);
     Snapshot other = index.snapshot();
     world.run({[&] {
@@ -150,7 +151,7 @@ inline void promotion(World& world) {
 }
 
 /// A thread mixes all ways to ask for the latest version, and is never shown an older one.
-inline void mixed_versions(World& world) {
+inline void mixed_versions(auto& world) {
     Index index = world.make(1);
     const auto reading = [&](std::uint64_t seed) {
         Random random(seed);
@@ -177,7 +178,7 @@ inline void mixed_versions(World& world) {
 }
 
 /// The last handle goes while snapshots, shared and weak pointers, views and writers live on.
-inline void teardown(World& world) {
+inline void teardown(auto& world) {
     std::optional<Index> index(world.make(2));
     const bool with_view = world.random.coin();
     const bool with_writer = world.random.coin();
@@ -241,7 +242,7 @@ inline void teardown(World& world) {
 
 /// An update whose function is slow, against quick ones of the same shard that do not stop before
 /// it is done (or have had many turns). Returns how often the slow one ran.
-inline int starve(World& world) {
+inline int starve(auto& world) {
     Index index = world.make(1);
     bool done = false;
     int tries = 0;
@@ -262,10 +263,10 @@ inline int starve(World& world) {
     world.settle(std::move(index));
     return tries;
 }
-inline void starvation(World& world) { starve(world); }
+inline void starvation(auto& world) { starve(world); }
 
 /// Readers come and go, and with them their slots, while versions are freed.
-inline void reader_churn(World& world) {
+inline void reader_churn(auto& world) {
     Index index = world.make(1);
     const auto churn = [&] {
         Eyes eyes(world);
@@ -286,7 +287,7 @@ inline void reader_churn(World& world) {
 }
 
 /// A writer keeps its base while newer versions are committed and dropped around it.
-inline void old_base(World& world) {
+inline void old_base(auto& world) {
     Index index = world.make(3);
     Writer writer = index.writer("old");
     world.run({[&] {
@@ -327,7 +328,7 @@ inline void old_base(World& world) {
 
 /// Commits are made in place above versions that are held, of which they must leave everything as
 /// it was. What a batch knows of those may be from before they were held.
-inline void above_older(World& world) {
+inline void above_older(auto& world) {
     Index index = world.make(2, true);
     world.deposit(index, 0, 1);
     world.run({[&] {
@@ -352,7 +353,7 @@ inline void above_older(World& world) {
 
 /// So many changes that they are replayed before the lock is taken, on a version that may be out of
 /// date again by then; some add a shard. A refused writer stays where it was.
-inline void many_changes(World& world) {
+inline void many_changes(auto& world) {
     Index index = world.make(20);
     const std::size_t one_adds = world.random.below(2);
     const std::size_t other_adds = world.random.below(2);
@@ -393,7 +394,7 @@ inline void many_changes(World& world) {
 }
 
 /// A writer moves to the latest version with its edits, again and again.
-inline void rebase(World& world) {
+inline void rebase(auto& world) {
     Index index = world.make(3, true);
     world.run({[&] {
                    Writer writer = index.writer();
@@ -429,7 +430,7 @@ inline void rebase(World& world) {
 }
 
 /// Two threads free what a third retires, while two versions are held.
-inline void two_reclaimers(World& world) {
+inline void two_reclaimers(auto& world) {
     Index index = world.make(2);
     world.run({[&] { static_cast<void>(index.reclaim() + index.reclaim()); },
                [&] { static_cast<void>(index.reclaim() + index.memory_usage().total_bytes()); },
@@ -450,7 +451,7 @@ inline void two_reclaimers(World& world) {
 }
 
 /// A weak pointer is locked just when its version is let go of.
-inline void weak_pointers(World& world) {
+inline void weak_pointers(auto& world) {
     Index index = world.make(1);
     std::weak_ptr<const Account> weak = index.snapshot().share(0);
     world.run({[&] {
@@ -475,7 +476,7 @@ inline void weak_pointers(World& world) {
 }
 
 /// Write skew: two writers read both shards and change one each. With require() one of them loses.
-inline void required_shards(World& world) {
+inline void required_shards(auto& world) {
     Index index = world.make(2);
     const auto withdraw = [&](ShardId mine, ShardId other) {
         Writer writer = index.writer();
@@ -500,7 +501,7 @@ inline void required_shards(World& world) {
 }
 
 /// Shards are added, replaced and erased: the tree grows and shrinks under the committers.
-inline void shape_changes(World& world) {
+inline void shape_changes(auto& world) {
     Index index = world.make(2);
     const auto append = [&] {
         ShardId id = 0;
@@ -534,7 +535,7 @@ inline void shape_changes(World& world) {
 }
 
 /// Everything that looks in, while versions come and go.
-inline void looking_in(World& world) {
+inline void looking_in(auto& world) {
     Index index = world.make(2);
     world.run({[&] {
                    for (int i = 0; i < 2; ++i) {
@@ -562,7 +563,7 @@ inline void looking_in(World& world) {
 }
 
 /// Slots lent for `read()` are taken back where they idle, and lent again.
-inline void lent_slots(World& world) {
+inline void lent_slots(auto& world) {
     Index index = world.make(2);
     const auto look_in = [&] {
         Eyes eyes(world);
@@ -593,7 +594,7 @@ inline std::size_t bytes_of_commit() {
 
 /// Two committers have room for little more than what they hold, while a reader pins and unpins.
 /// Nothing is lost, the limit holds, and a commit that waits for the reader succeeds in the end.
-inline void budget(World& world) {
+inline void budget(auto& world) {
     const std::size_t first_bytes =
         Index(2, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
     const std::size_t limit = first_bytes + (1 + world.random.below(2)) * bytes_of_commit();
@@ -656,7 +657,7 @@ inline void budget(World& world) {
 
 /// The same with one committer and threads that take snapshots and ask for the version: nobody
 /// holds anything for long, so no commit is refused.
-inline void budget_at_a_glance(World& world) {
+inline void budget_at_a_glance(auto& world) {
     const std::size_t first_bytes =
         Index(2, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
     cowindex::Options<ScheduledPolicy> options;
@@ -685,7 +686,7 @@ inline void budget_at_a_glance(World& world) {
 
 /// Updates of a full index hold the versions that the others must set free: each lets go of its
 /// own, and none is refused.
-inline void full_updates(World& world) {
+inline void full_updates(auto& world) {
     cowindex::Options<ScheduledPolicy> options;
     options.budget.hard_bytes =
         Index(3, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
@@ -705,7 +706,7 @@ inline void full_updates(World& world) {
 }
 
 /// Labelled snapshots come and go, the last of them after the index.
-inline void labels(World& world) {
+inline void labels(auto& world) {
     std::optional<Index> index(world.make(1));
     std::optional<Snapshot> first(index->snapshot("first"));
     std::optional<Snapshot> copy(*first);
@@ -749,6 +750,7 @@ struct Scenario {
     void (*body)(World&);
 };
 
+#ifndef PLANTED_SCENARIOS
 inline constexpr Scenario all_scenarios[] = {
     {"same_shard", scenarios::same_shard},
     {"disjoint_shards", scenarios::disjoint_shards},
@@ -774,5 +776,6 @@ inline constexpr Scenario all_scenarios[] = {
     {"full_updates", scenarios::full_updates},
     {"labels", scenarios::labels},
 };
+#endif
 
 } // namespace test

@@ -13,7 +13,7 @@ constexpr std::uint64_t schedules = 500;
 #elif defined(COWINDEX_TEST_ASAN)
 constexpr std::uint64_t schedules = 3'000;
 #else
-constexpr std::uint64_t schedules = 20'000;
+constexpr std::uint64_t schedules = 10'000;
 #endif
 
 } // namespace
