@@ -34,6 +34,14 @@ struct Registered {
         static_cast<void>(words.publish(value.get(), [&](const Value&) { return value; }));
         return value;
     }
+    // What the end of a view of `value` leaves to its reader: nothing where pins must ask the slot.
+    [[nodiscard]] const Value* left(const std::shared_ptr<const Value>& value) const {
+        return words.fence().asymmetric() ? value.get() : nullptr;
+    }
+    // What is special about a slot without views.
+    [[nodiscard]] std::size_t mode() const {
+        return words.fence().asymmetric() ? 0 : Slot::portable;
+    }
 
     FakeCore core;
     Publication<Value, Policy> words;
@@ -97,7 +105,7 @@ TEST_CASE("a reader begins with the version that it had last") {
     REQUIRE(slot->pin(r.words, last) == first.get());
     REQUIRE(last == nullptr); // while a view may be open
     REQUIRE_FALSE(slot->unpin(first.get(), &last));
-    REQUIRE(last == first.get());
+    REQUIRE(last == r.left(first));
     REQUIRE(slot->pin(r.words, last) == first.get());
     REQUIRE(last == nullptr);
     REQUIRE_FALSE(slot->unpin(first.get(), &last));
@@ -106,7 +114,7 @@ TEST_CASE("a reader begins with the version that it had last") {
     REQUIRE(slot->pin(r.words, last) == second.get());
     REQUIRE(slot->word.own() == second.get());
     REQUIRE_FALSE(slot->unpin(second.get(), &last));
-    REQUIRE(last == second.get());
+    REQUIRE(last == r.left(second));
     REQUIRE(slot->word.own() == nullptr);
     r.registry.give_back(slot, r.lock);
 }
@@ -129,7 +137,7 @@ TEST_CASE("what a reader had last is set by the last of nested views, whichever 
         REQUIRE_FALSE(slot->unpin(old.get(), &last));
         REQUIRE(last == nullptr);
         REQUIRE_FALSE(slot->unpin(old.get(), &last));
-        REQUIRE(last == old.get());
+        REQUIRE(last == r.left(old));
         REQUIRE(slot->pin(r.words, last) == latest.get());
         REQUIRE_FALSE(slot->unpin(latest.get(), nullptr)); // by a view without a reader
         REQUIRE(last == nullptr);
@@ -144,7 +152,7 @@ TEST_CASE("a view does not write to a reader that has moved or ended") {
     const auto* here = slot->word.own();
     const auto* there = here;
     slot->move(); // nothing is pinned: nothing to remember
-    REQUIRE(slot->special == 0);
+    REQUIRE(slot->special == r.mode());
     static_cast<void>(slot->pin(r.words, here));
     slot->move();
     REQUIRE_FALSE(slot->unpin(latest.get(), &here));
@@ -154,7 +162,7 @@ TEST_CASE("a view does not write to a reader that has moved or ended") {
     // The next pin is of the reader where it is now.
     REQUIRE(slot->pin(r.words, there) == latest.get());
     REQUIRE_FALSE(slot->unpin(latest.get(), &there));
-    REQUIRE(there == latest.get());
+    REQUIRE(there == r.left(latest));
 
     // Nested: a view from before the move, one from behind it.
     static_cast<void>(slot->pin(r.words, here));
@@ -166,7 +174,7 @@ TEST_CASE("a view does not write to a reader that has moved or ended") {
     REQUIRE_FALSE(slot->unpin(latest.get(), &there));
     REQUIRE(here == nullptr);
     REQUIRE(there == nullptr);
-    REQUIRE(slot->special == 0);
+    REQUIRE(slot->special == r.mode());
 
     static_cast<void>(slot->pin(r.words, here));
     slot->move();
@@ -174,7 +182,7 @@ TEST_CASE("a view does not write to a reader that has moved or ended") {
     REQUIRE(slot->unpin(latest.get(), &here)); // to be given back
     REQUIRE(here == nullptr);
     r.registry.give_back(slot, r.lock);
-    REQUIRE(slot->special == 0);
+    REQUIRE(slot->special == r.mode());
 }
 
 TEST_CASE("where the kernel refuses the barrier no pin of a slot takes the fast way") {
