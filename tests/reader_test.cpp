@@ -19,6 +19,11 @@
 
 namespace {
 using Index = cowindex::CowIndex<int>;
+
+// Whether a pin begins with what its reader had last: portable ones do not.
+bool pins_have_guesses(const Index& index) {
+    return test::TestAccess::publication(test::TestAccess::core(index)).fence().asymmetric();
+}
 } // namespace
 
 TEST_CASE("a pin reads the latest version, until it ends") {
@@ -164,7 +169,7 @@ TEST_CASE("a pin protects a version in whose place the reader's last one was") {
             REQUIRE(index.pins().front().labels == std::vector<std::string>{"again"});
         }
     }
-    REQUIRE(met > 10);
+    REQUIRE((met > 10 || !pins_have_guesses(index)));
 }
 
 TEST_CASE("assigning a reader gives its old slot back") {
@@ -213,15 +218,15 @@ TEST_CASE("a view that was assigned to ends for the reader of the other") {
         auto view = first.pin();
         auto taken = second.pin();
         view = std::move(taken);
-        REQUIRE(test::TestAccess::last(first) != nullptr);
+        REQUIRE((test::TestAccess::last(first) != nullptr) == pins_have_guesses(index));
         REQUIRE(test::TestAccess::last(second) == nullptr);
         const auto open = first.pin();
         index.replace(0, 2);
         const auto ended = std::move(view);
         REQUIRE(first.pin().version() == 0); // within the life of `open`
     }
-    REQUIRE(test::TestAccess::last(first) != nullptr);
-    REQUIRE(test::TestAccess::last(second) != nullptr);
+    REQUIRE((test::TestAccess::last(first) != nullptr) == pins_have_guesses(index));
+    REQUIRE((test::TestAccess::last(second) != nullptr) == pins_have_guesses(index));
     REQUIRE(first.pin().version() == 1);
     REQUIRE(second.pin().version() == 1);
 }
