@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -194,6 +195,20 @@ TEST_CASE("a slot that read() has used is taken back once it idles") {
         REQUIRE(test::validate(index) == "");
     }
 
+    const auto& registry = TestAccess::registry(TestAccess::core(index));
+    SECTION("those of several threads are together") {
+        std::latch all_here(8);
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 8; ++i)
+            threads.emplace_back([&] {
+                all_here.arrive_and_wait(); // one after the other they might be one to the index
+                static_cast<void>(version_read());
+            });
+        for (std::thread& thread : threads) thread.join();
+        REQUIRE(registry.claimed() > 1);
+        for (std::size_t commits = 0; !commit();) REQUIRE(++commits <= most);
+        REQUIRE(registry.claimed() == 0);
+    }
     SECTION("while it is used now and then it is kept") {
         for (std::size_t i = 0; i < 4 * most; ++i) {
             if (i % (least / 2) == 0) REQUIRE(version_read() == writer.base_version());
@@ -213,7 +228,7 @@ TEST_CASE("a slot that read() has used is taken back once it idles") {
         auto reader = index.reader();
         REQUIRE(version_read() == writer.base_version());
         for (std::size_t i = 0; i < 2 * most; ++i) REQUIRE_FALSE(commit());
-        REQUIRE(TestAccess::registry(TestAccess::core(index)).claimed() == 2);
+        REQUIRE(registry.claimed() == 2);
     }
     REQUIRE(test::validate(index) == "");
 }
