@@ -617,7 +617,6 @@ inline void budget(auto& world) {
                           std::to_string(stats.live_bytes + stats.retained_bytes) +
                           " bytes, more than the limit of " + std::to_string(limit));
     };
-    int committing = 2;
     const auto committer = [&](ShardId id) {
         for (int i = 0; i < 2; ++i) {
             Writer writer = index.writer();
@@ -634,7 +633,6 @@ inline void budget(auto& world) {
                 Scheduler::spin(); // as commit_for() sleeps
             }
         }
-        --committing;
     };
     world.run({[&] { committer(0); }, [&] { committer(1); },
                [&] {
