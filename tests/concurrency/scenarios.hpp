@@ -1,5 +1,4 @@
-/// Small meetings of two to four threads. Each scenario is run under many schedules. They are
-/// templates, of a World, so that a program that runs one of them does not compile the rest.
+/// Small meetings of two to four threads. Each scenario is run under many schedules.
 #pragma once
 
 #include <memory>
@@ -12,7 +11,7 @@
 namespace test::scenarios {
 
 /// Two writers change the same shard: first committer wins, the other's change is made again.
-inline void same_shard(auto& world) {
+inline void same_shard(World& world) {
     Index index = world.make(2);
     const auto by_hand = [&](std::int64_t money) {
         Writer writer = index.writer();
@@ -42,7 +41,7 @@ inline void same_shard(auto& world) {
 
 /// Writers of different shards, near and far from each other in the tree: both commit, the second
 /// by replaying its changes on the first one's tree. A held snapshot stays as it is.
-inline void disjoint_shards(auto& world) {
+inline void disjoint_shards(World& world) {
     Index index = world.make(3, true);
     const auto writer_of = [&](ShardId first, ShardId second) {
         Writer writer = index.writer();
@@ -70,7 +69,7 @@ inline void disjoint_shards(auto& world) {
 }
 
 /// Readers pin while versions are committed and freed.
-inline void pin_and_reclaim(auto& world) {
+inline void pin_and_reclaim(World& world) {
     Index index = world.make(2);
     world.run({[&] {
                    Eyes eyes(world);
@@ -91,7 +90,7 @@ inline void pin_and_reclaim(auto& world) {
 }
 
 /// A pin within a pin shows the outer one's version; only the last to go lets go.
-inline void nested_pins(auto& world) {
+inline void nested_pins(World& world) {
     Index index = world.make(2);
     world.run({[&] {
                    Eyes eyes(world);
@@ -120,7 +119,7 @@ inline void nested_pins(auto& world) {
 }
 
 /// A view becomes a snapshot while the version's other owners let go of it and it is reclaimed.
-inline void promotion(auto& world) {
+inline void promotion(World& world) {
     Index index = world.make(2);
     Snapshot other = index.snapshot();
     world.run({[&] {
@@ -151,7 +150,7 @@ inline void promotion(auto& world) {
 }
 
 /// A thread mixes all ways to ask for the latest version, and is never shown an older one.
-inline void mixed_versions(auto& world) {
+inline void mixed_versions(World& world) {
     Index index = world.make(1);
     const auto reading = [&](std::uint64_t seed) {
         Random random(seed);
@@ -178,7 +177,7 @@ inline void mixed_versions(auto& world) {
 }
 
 /// The last handle goes while snapshots, shared and weak pointers, views and writers live on.
-inline void teardown(auto& world) {
+inline void teardown(World& world) {
     std::optional<Index> index(world.make(2));
     const bool with_view = world.random.coin();
     const bool with_writer = world.random.coin();
@@ -242,7 +241,7 @@ inline void teardown(auto& world) {
 
 /// An update whose function is slow, against quick ones of the same shard that do not stop before
 /// it is done (or have had many turns). Returns how often the slow one ran.
-inline int starve(auto& world) {
+inline int starve(World& world) {
     Index index = world.make(1);
     bool done = false;
     int tries = 0;
@@ -263,10 +262,10 @@ inline int starve(auto& world) {
     world.settle(std::move(index));
     return tries;
 }
-inline void starvation(auto& world) { starve(world); }
+inline void starvation(World& world) { starve(world); }
 
 /// Readers come and go, and with them their slots, while versions are freed.
-inline void reader_churn(auto& world) {
+inline void reader_churn(World& world) {
     Index index = world.make(1);
     const auto churn = [&] {
         Eyes eyes(world);
@@ -287,7 +286,7 @@ inline void reader_churn(auto& world) {
 }
 
 /// A writer keeps its base while newer versions are committed and dropped around it.
-inline void old_base(auto& world) {
+inline void old_base(World& world) {
     Index index = world.make(3);
     Writer writer = index.writer("old");
     world.run({[&] {
@@ -328,7 +327,7 @@ inline void old_base(auto& world) {
 
 /// Commits are made in place above versions that are held, of which they must leave everything as
 /// it was. What a batch knows of those may be from before they were held.
-inline void above_older(auto& world) {
+inline void above_older(World& world) {
     Index index = world.make(2, true);
     world.deposit(index, 0, 1);
     world.run({[&] {
@@ -353,7 +352,7 @@ inline void above_older(auto& world) {
 
 /// So many changes that they are replayed before the lock is taken, on a version that may be out of
 /// date again by then; some add a shard. A refused writer stays where it was.
-inline void many_changes(auto& world) {
+inline void many_changes(World& world) {
     Index index = world.make(20);
     const std::size_t one_adds = world.random.below(2);
     const std::size_t other_adds = world.random.below(2);
@@ -394,7 +393,7 @@ inline void many_changes(auto& world) {
 }
 
 /// A writer moves to the latest version with its edits, again and again.
-inline void rebase(auto& world) {
+inline void rebase(World& world) {
     Index index = world.make(3, true);
     world.run({[&] {
                    Writer writer = index.writer();
@@ -430,7 +429,7 @@ inline void rebase(auto& world) {
 }
 
 /// Two threads free what a third retires, while two versions are held.
-inline void two_reclaimers(auto& world) {
+inline void two_reclaimers(World& world) {
     Index index = world.make(2);
     world.run({[&] { static_cast<void>(index.reclaim() + index.reclaim()); },
                [&] { static_cast<void>(index.reclaim() + index.memory_usage().total_bytes()); },
@@ -451,7 +450,7 @@ inline void two_reclaimers(auto& world) {
 }
 
 /// A weak pointer is locked just when its version is let go of.
-inline void weak_pointers(auto& world) {
+inline void weak_pointers(World& world) {
     Index index = world.make(1);
     std::weak_ptr<const Account> weak = index.snapshot().share(0);
     world.run({[&] {
@@ -476,7 +475,7 @@ inline void weak_pointers(auto& world) {
 }
 
 /// Write skew: two writers read both shards and change one each. With require() one of them loses.
-inline void required_shards(auto& world) {
+inline void required_shards(World& world) {
     Index index = world.make(2);
     const auto withdraw = [&](ShardId mine, ShardId other) {
         Writer writer = index.writer();
@@ -501,7 +500,7 @@ inline void required_shards(auto& world) {
 }
 
 /// Shards are added, replaced and erased: the tree grows and shrinks under the committers.
-inline void shape_changes(auto& world) {
+inline void shape_changes(World& world) {
     Index index = world.make(2);
     const auto append = [&] {
         ShardId id = 0;
@@ -535,7 +534,7 @@ inline void shape_changes(auto& world) {
 }
 
 /// Everything that looks in, while versions come and go.
-inline void looking_in(auto& world) {
+inline void looking_in(World& world) {
     Index index = world.make(2);
     world.run({[&] {
                    for (int i = 0; i < 2; ++i) {
@@ -563,7 +562,7 @@ inline void looking_in(auto& world) {
 }
 
 /// Slots lent for `read()` are taken back where they idle, and lent again.
-inline void lent_slots(auto& world) {
+inline void lent_slots(World& world) {
     Index index = world.make(2);
     const auto look_in = [&] {
         Eyes eyes(world);
@@ -594,7 +593,7 @@ inline std::size_t bytes_of_commit() {
 
 /// Two committers have room for little more than what they hold, while a reader pins and unpins.
 /// Nothing is lost, the limit holds, and a commit that waits for the reader succeeds in the end.
-inline void budget(auto& world) {
+inline void budget(World& world) {
     const std::size_t first_bytes =
         Index(2, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
     const std::size_t limit = first_bytes + (1 + world.random.below(2)) * bytes_of_commit();
@@ -655,7 +654,7 @@ inline void budget(auto& world) {
 
 /// The same with one committer and threads that take snapshots and ask for the version: nobody
 /// holds anything for long, so no commit is refused.
-inline void budget_at_a_glance(auto& world) {
+inline void budget_at_a_glance(World& world) {
     const std::size_t first_bytes =
         Index(2, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
     cowindex::Options<ScheduledPolicy> options;
@@ -684,7 +683,7 @@ inline void budget_at_a_glance(auto& world) {
 
 /// Updates of a full index hold the versions that the others must set free: each lets go of its
 /// own, and none is refused.
-inline void full_updates(auto& world) {
+inline void full_updates(World& world) {
     cowindex::Options<ScheduledPolicy> options;
     options.budget.hard_bytes =
         Index(3, [](ShardId) { return Account(0); }).memory_usage().live_bytes;
@@ -704,7 +703,7 @@ inline void full_updates(auto& world) {
 }
 
 /// Labelled snapshots come and go, the last of them after the index.
-inline void labels(auto& world) {
+inline void labels(World& world) {
     std::optional<Index> index(world.make(1));
     std::optional<Snapshot> first(index->snapshot("first"));
     std::optional<Snapshot> copy(*first);
@@ -748,7 +747,6 @@ struct Scenario {
     void (*body)(World&);
 };
 
-#ifndef PLANTED_SCENARIOS
 inline constexpr Scenario all_scenarios[] = {
     {"same_shard", scenarios::same_shard},
     {"disjoint_shards", scenarios::disjoint_shards},
@@ -774,6 +772,5 @@ inline constexpr Scenario all_scenarios[] = {
     {"full_updates", scenarios::full_updates},
     {"labels", scenarios::labels},
 };
-#endif
 
 } // namespace test
