@@ -165,32 +165,36 @@ TEST_CASE("whoever might look is given a version of its own") {
 
 namespace {
 
+// Slots that idle are taken back at the second look at readers since they were used.
 struct IdlePolicy : HookPolicy {
-    static constexpr std::uint64_t idle_read_versions = 1000;
+    static constexpr std::chrono::nanoseconds idle_read_time{0};
 };
+using IdleIndex = cowindex::CowIndex<int, IdlePolicy>;
+
+// So many commits find two occasions to look at readers.
+constexpr std::size_t two_looks = 2 * IdlePolicy::barrier_max_versions + 2;
+
+cowindex::Version version_read(const IdleIndex& index) {
+    return index.read([](const auto& view) { return view.version(); });
+}
+// Whether it was made in place.
+bool commit_one(IdleIndex& index, IdleIndex::Writer& writer) {
+    const void* before = latest_record(index);
+    writer.edit(0) += 1;
+    writer.commit();
+    return latest_record(index) == before;
+}
 
 } // namespace
 
 TEST_CASE("a slot that read() has used is taken back once it idles") {
-    cowindex::CowIndex<int, IdlePolicy> index(100);
+    IdleIndex index(100);
     auto writer = index.writer();
-    const auto commit = [&] {
-        const void* before = latest_record(index);
-        writer.edit(0) += 1;
-        writer.commit();
-        return latest_record(index) == before; // in place
-    };
-    const auto version_read = [&] {
-        return index.read([](const auto& view) { return view.version(); });
-    };
-    const std::size_t least = IdlePolicy::idle_read_versions;
-    // That it idles is first seen, and seen to have lasted, when readers are looked at.
-    const std::size_t most = least + 2 * IdlePolicy::barrier_max_versions;
+    const auto commit = [&] { return commit_one(index, writer); };
     for (int i = 0; i < 3; ++i) {
-        REQUIRE(version_read() == writer.base_version());
-        std::size_t commits = 0;
-        while (!commit()) REQUIRE(++commits <= most);
-        REQUIRE(commits >= least);
+        REQUIRE(version_read(index) == writer.base_version());
+        REQUIRE_FALSE(commit());
+        for (std::size_t commits = 0; !commit();) REQUIRE(++commits <= two_looks);
         REQUIRE(commit());
         REQUIRE(test::validate(index) == "");
     }
@@ -202,16 +206,16 @@ TEST_CASE("a slot that read() has used is taken back once it idles") {
         for (int i = 0; i < 8; ++i)
             threads.emplace_back([&] {
                 all_here.arrive_and_wait(); // one after the other they might be one to the index
-                static_cast<void>(version_read());
+                static_cast<void>(version_read(index));
             });
         for (std::thread& thread : threads) thread.join();
         REQUIRE(registry.claimed() > 1);
-        for (std::size_t commits = 0; !commit();) REQUIRE(++commits <= most);
+        for (std::size_t commits = 0; !commit();) REQUIRE(++commits <= two_looks);
         REQUIRE(registry.claimed() == 0);
     }
-    SECTION("while it is used now and then it is kept") {
-        for (std::size_t i = 0; i < 4 * most; ++i) {
-            if (i % (least / 2) == 0) REQUIRE(version_read() == writer.base_version());
+    SECTION("while it is used it is kept") {
+        for (std::size_t i = 0; i < 4 * two_looks; ++i) {
+            REQUIRE(version_read(index) == writer.base_version());
             REQUIRE_FALSE(commit());
         }
     }
@@ -219,16 +223,45 @@ TEST_CASE("a slot that read() has used is taken back once it idles") {
         index.read([&](const auto& view) {
             const auto version = view.version();
             const int value = view[0];
-            for (std::size_t i = 0; i < 2 * most; ++i) REQUIRE_FALSE(commit());
+            for (std::size_t i = 0; i < 2 * two_looks; ++i) REQUIRE_FALSE(commit());
             REQUIRE(view.version() == version);
             REQUIRE(view[0] == value);
         });
     }
     SECTION("beside a reader none is taken back: versions have records of their own anyway") {
         auto reader = index.reader();
-        REQUIRE(version_read() == writer.base_version());
-        for (std::size_t i = 0; i < 2 * most; ++i) REQUIRE_FALSE(commit());
+        REQUIRE(version_read(index) == writer.base_version());
+        for (std::size_t i = 0; i < 2 * two_looks; ++i) REQUIRE_FALSE(commit());
         REQUIRE(registry.claimed() == 2);
+    }
+    REQUIRE(test::validate(index) == "");
+}
+
+TEST_CASE("it is taken back whoever looks at readers") {
+    cowindex::Options<IdlePolicy> options;
+    std::function<void(IdleIndex&)> others = [](IdleIndex&) {};
+    const std::size_t bytes = IdleIndex(100).memory_usage().total_bytes();
+    SECTION("metrics(), so often that commits never do") {
+        others = [](IdleIndex& index) { static_cast<void>(index.metrics()); };
+    }
+    SECTION("pins()") {
+        others = [](IdleIndex& index) { static_cast<void>(index.pins()); };
+    }
+    SECTION("reclaim()") {
+        others = [](IdleIndex& index) { static_cast<void>(index.reclaim()); };
+    }
+    SECTION("commits above the soft limit") { options.budget.soft_bytes = bytes / 2; }
+    SECTION("commits that make room below the hard limit") {
+        options.budget.hard_bytes = bytes + 3000;
+    }
+    IdleIndex index(100, 0, options);
+    auto writer = index.writer();
+    REQUIRE(version_read(index) == 0);
+    REQUIRE_FALSE(commit_one(index, writer));
+    const auto& registry = TestAccess::registry(TestAccess::core(index));
+    for (std::size_t commits = 0; registry.claimed() != 0; others(index)) {
+        REQUIRE(++commits <= two_looks);
+        static_cast<void>(commit_one(index, writer));
     }
     REQUIRE(test::validate(index) == "");
 }

@@ -142,8 +142,8 @@ class CowIndex {
     /// it. A `read` inside `fn` may see a newer version: pass the view on. *Complexity* two atomic
     /// exchanges more than a reader's pin; gets a slot as `reader()` does, under the commit lock,
     /// in the first call of a thread, within another `read`, where two threads meet in one of the
-    /// 32 places, and after `Policy::idle_read_versions` without a call. *Exceptions* those of `fn`
-    /// and of making a slot.
+    /// 32 places, and after `Policy::idle_read_time` without a call. *Progress* lock-free but for
+    /// those, which wait for the lock. *Exceptions* those of `fn` and of making a slot.
     template <class Fn>
     decltype(auto) read(Fn&& fn) const {
         struct Borrowed {

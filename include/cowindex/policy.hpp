@@ -35,6 +35,8 @@ enum class SyncPoint : std::uint8_t {
     owner_released,     ///< a record's last owner is gone, its memory is about to be given up
     ticket_wait,        ///< a committer gives way to an update that waits longer
     room_wait,          ///< a committer without room gives way to those who hold a version briefly
+    slot_borrow,        ///< `read(fn)` is about to take a slot that it may find
+    slots_idle, ///< all slots of `read(fn)` seem to idle, none is taken back yet (lock held)
 };
 
 namespace detail {
@@ -111,10 +113,11 @@ struct DefaultPolicy {
     /// The upper of the two bounds, in versions.
     static constexpr std::size_t barrier_max_versions = 256;
 
-    /// Where nobody has called `CowIndex::read(fn)` for about so many versions, and there is no
-    /// `Reader`, commits are as cheap again as in an index that nobody reads; the next such call
-    /// takes the commit lock. The largest number there is: only the first calls ever do.
-    static constexpr std::uint64_t idle_read_versions = 16384;
+    /// Where nobody has called `CowIndex::read(fn)` for so long, and there is no `Reader`, commits
+    /// become as cheap again as in an index that nobody reads, when one next looks for pins; a
+    /// thread's next call then takes the commit lock, and waits for whoever has it. Not negative.
+    /// The longest time there is: a slot once lent stays claimed.
+    static constexpr std::chrono::nanoseconds idle_read_time = std::chrono::seconds(1);
 
     /// Called by an `update()` that has lost `tries` times in a row (a few more are said where
     /// others stay away as well, four for nine of them), and by commits that give way to one, or

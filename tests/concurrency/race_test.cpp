@@ -340,7 +340,7 @@ namespace {
 struct FleetingPolicy : cowindex::DefaultPolicy<std::vector<std::uint64_t>> {
     static constexpr std::size_t barrier_min_versions = 1;
     static constexpr std::size_t barrier_max_versions = 4;
-    static constexpr std::uint64_t idle_read_versions = 1;
+    static constexpr std::chrono::nanoseconds idle_read_time{0};
 };
 
 } // namespace

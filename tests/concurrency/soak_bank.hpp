@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -76,7 +77,7 @@ class Account {
 };
 
 struct Policy : cowindex::DefaultPolicy<Account> {
-    static constexpr std::uint64_t idle_read_versions = 64; // slots come and go
+    static constexpr std::chrono::nanoseconds idle_read_time{0}; // slots come and go
     using Allocator = test::StoreAllocator<std::byte>;
 };
 using Index = cowindex::CowIndex<Account, Policy>;

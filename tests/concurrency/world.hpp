@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -173,7 +174,7 @@ struct ScheduledPolicy : cowindex::DefaultPolicy<Account> {
     // cost.
     static constexpr std::size_t barrier_min_versions = 1;
     static constexpr std::size_t barrier_max_versions = 1;
-    static constexpr std::uint64_t idle_read_versions = 1;
+    static constexpr std::chrono::nanoseconds idle_read_time{0};
 
     using Allocator = BookedAllocator<std::byte>;
     using Mutex = ScheduledMutex;

@@ -1,6 +1,7 @@
 #include <cowindex/detail/pin_registry.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -24,6 +25,11 @@ struct FakeCore {};
 using Policy = cowindex::DefaultPolicy<int>;
 using Registry = PinRegistry<Value, Policy, FakeCore>;
 using Slot = Registry::Slot;
+
+struct LenderPolicy : Policy {
+    static constexpr std::chrono::nanoseconds idle_read_time{10};
+};
+using Lender = SlotLender<Slot, LenderPolicy>;
 
 struct Registered {
     Slot* claim(std::string label = {}) {
@@ -243,9 +249,40 @@ TEST_CASE("a scan finds the pins of old versions, with their labels") {
     for (Slot* slot : {a, b, c, idle}) r.registry.give_back(slot, r.lock);
 }
 
+TEST_CASE("slots may be given back in any order") {
+    Registered r;
+    const auto version = r.publish();
+    std::vector<Slot*> claimed;
+    std::size_t most = 0;
+    std::uint32_t random = 1;
+    for (int i = 0; i < 2000; ++i) {
+        random = random * 1664525 + 1013904223;
+        const std::size_t at = (random >> 8) % 8;
+        if (at < claimed.size()) {
+            static_cast<void>(claimed[at]->unpin(version.get(), nullptr));
+            r.registry.give_back(claimed[at], r.lock);
+            claimed.erase(claimed.begin() + static_cast<std::ptrdiff_t>(at));
+        } else {
+            claimed.push_back(r.claim());
+            REQUIRE(claimed.back()->pin() == version.get());
+            most = std::max(most, claimed.size());
+        }
+        if (!claimed.empty())
+            REQUIRE(std::count(claimed.begin(), claimed.end(), claimed.back()) == 1);
+        REQUIRE(r.registry.claimed() == claimed.size());
+        REQUIRE(r.registry.count_pinned(r.words) == claimed.size());
+    }
+    REQUIRE(most == 8);
+    for (Slot* slot : claimed) {
+        static_cast<void>(slot->unpin(version.get(), nullptr));
+        r.registry.give_back(slot, r.lock);
+    }
+    REQUIRE_FALSE(r.registry.anyone());
+}
+
 TEST_CASE("a lender hands out what was put back, once") {
     Registered r;
-    SlotLender<Slot> lender;
+    Lender lender;
     REQUIRE(lender.borrow() == nullptr);
     Slot* first = r.claim();
     Slot* second = r.claim();
@@ -259,23 +296,25 @@ TEST_CASE("a lender hands out what was put back, once") {
 
 TEST_CASE("a lender lets go of its slots when all there are have idled for long enough") {
     Registered r;
-    SlotLender<Slot> lender;
+    Lender lender;
     std::vector<Slot*> back;
-    const auto look = [&](std::size_t all, cowindex::Version now) {
-        lender.let_go_of_idle(all, now, 10, [&](Slot* slot) { back.push_back(slot); });
+    const auto look = [&](std::size_t all, std::int64_t now) {
+        lender.let_go_of_idle(all, std::chrono::nanoseconds(now),
+                              [&](Slot* slot) { back.push_back(slot); });
         return back.size();
     };
     Slot* const slot = r.claim();
     REQUIRE(look(0, 0) == 0);
     REQUIRE(lender.put_back(slot));
-    REQUIRE(look(1, 0) == 0); // the first look
-    REQUIRE(look(1, 9) == 0);
+    REQUIRE(look(1, 0) == 0); // the first look, as late as 1
+    REQUIRE(look(1, 10) == 0);
     REQUIRE(lender.borrow() == slot);
     REQUIRE(look(1, 20) == 0); // lent
     REQUIRE(lender.put_back(slot));
     REQUIRE(look(1, 30) == 0); // the first look since
     REQUIRE(look(1, 39) == 0);
     REQUIRE(look(2, 40) == 0); // somebody has another
+    REQUIRE(look(cowindex::detail::thread_entries + 1, 40) == 0);
     REQUIRE(look(1, 40) == 1);
     REQUIRE(back.front() == slot);
     REQUIRE(lender.borrow() == nullptr);

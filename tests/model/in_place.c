@@ -4,13 +4,14 @@
 // Meanwhile one thread looks in ways a and b (WAYS=abc) and tells another, which looks in way c: 1 a
 // pin under a slot claimed for it, 2 a snapshot, 3 a writer's base, 4 a commit, 5 a view that is
 // promoted, 0 not at all. Nobody finds a version half written or freed, nor an older one than he
-// knows of; a writer's base stays as it was. Records are used again: addresses repeat.
+// knows of; a writer's base stays as it was. Records are used again: addresses repeat. With -DLENT
+// a pin borrows its slot from one entry, and a commit that looks for pins takes back what is there.
 // Headers: Core::commit_section, latest_is_private, publish_in_place, publish, demand_owner and
-// open_batch, TreeBuilder::put_in_base, PinRegistry::claim, give_back and anyone, PinWord,
-// Publication, SharedCell's stand-in, VersionChain::own_since, supersede and let_go, CommitLock.
+// open_batch, TreeBuilder::put_in_base, PinRegistry::claim, give_back and anyone, SlotLender,
+// PinWord, Publication, SharedCell's stand-in, VersionChain::own_since, supersede and let_go, CommitLock.
 #include "model.h"
 enum { a = WAYS / 100, b = WAYS / 10 % 10, c = WAYS % 10 };
-enum { versions = COMMITS + (a == 4) + (b == 4) + (c == 4), shards = 2 + versions, users = 2 };
+enum { versions = COMMITS + (a == 4) + (b == 4) + (c == 4), shards = 2 + versions, users = 3 };
 struct Shard { int birth; }; // version v replaces that of tree[v % 2]
 struct Leaf {
     int birth;
@@ -105,33 +106,74 @@ static int snapshot(void) {
     drop_owner(record);
     return version;
 }
-static void claim(void) {
+#ifdef LENT // slots lie in an entry between two pins; at most one more than there are threads
+static struct Record* _Atomic* _Atomic entry;
+static struct Record* _Atomic* free_slots[users]; // guarded by the lock, like these
+static int made, free_count;
+static void take_back(struct Record* _Atomic* slot) {
+    free_slots[free_count++] = slot;
+    --claimed;
+}
+static struct Record* _Atomic* claim(struct Record* _Atomic* slot) {
+    slot = IS(225) ? atomic_load(&entry)
+                   : atomic_exchange_explicit(&entry, NULL, DEFAULT_ORDER(24));
+    if (slot == NULL) {
+        lock();
+        slot = free_count > 0 ? free_slots[--free_count] : &slots[made++];
+        ++claimed;
+        unlock();
+    }
+    assert(atomic_load_explicit(slot, ORDER_17) == NULL); // is_idle_and_asymmetric
+    return slot;
+}
+static void give_back(struct Record* _Atomic* slot) {
+    struct Record* _Atomic* empty = NULL;
+    if (atomic_compare_exchange_strong_explicit(&entry, &empty, slot, DEFAULT_ORDER(25),
+                                                DEFAULT_ORDER(25)))
+        return;
+    lock();
+    take_back(slot);
+    unlock();
+}
+// That the slot has idled is a hint, so here it is taken whenever it is there, and the only one.
+static void let_go_of_idle(void) {
+    if (claimed != 1) return;
+    struct Record* _Atomic* slot =
+        IS(255) ? atomic_load(&entry) : atomic_exchange_explicit(&entry, NULL, DEFAULT_ORDER(28));
+    if (slot != NULL) take_back(slot);
+}
+#else
+static struct Record* _Atomic* claim(struct Record* _Atomic* slot) {
     if (!IS(252)) lock();
     if (!IS(221)) ++claimed;
     if (!IS(252)) unlock();
+    return slot;
 }
-static void give_back(void) {
+static void give_back(struct Record* _Atomic* slot) {
+    (void)slot;
     if (!IS(223)) lock();
     if (!IS(221)) --claimed;
     if (!IS(223)) unlock();
 }
+static void let_go_of_idle(void) {}
+#endif
 static int pin(struct Record* _Atomic* slot, bool promoted) {
-    if (!IS(250)) claim();
+    if (!IS(250)) slot = claim(slot);
     struct Record *guess, *record = atomic_load_explicit(&latest, ORDER_5), *copy = NULL;
     do {
         atomic_store_explicit(slot, guess = record, ORDER_6);
         LIGHT();
         record = atomic_load_explicit(&latest, ORDER_7);
     } while (record != guess);
-    if (IS(250)) claim();     // after the pin
-    if (IS(253)) give_back(); // before it ends
+    if (IS(250)) claim(slot);     // after the pin
+    if (IS(253)) give_back(slot); // before it ends
     if (promoted && (copy = load_owner()) != record) {
         drop_owner(copy);
         copy = demand(record);
     }
     int version = promoted ? 0 : version_of(record);
     atomic_store_explicit(slot, NULL, ORDER_8);
-    if (!IS(253)) give_back();
+    if (!IS(253)) give_back(slot);
     if (promoted) version = version_of(record);
     drop_owner(copy);
     return version;
@@ -202,6 +244,7 @@ static unsigned publish(int v, struct Record** base) {
     chain = record;
     used |= 1U << mine;
     unsigned pinned = 0;
+    let_go_of_idle();
     if (claimed != 0) { // anyone()
         unlock();
         HEAVY();

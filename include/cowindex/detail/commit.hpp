@@ -329,9 +329,6 @@ void Core<Shard, Policy>::finish_commit(Batch& batch, Guard<Lock>& guard, NodeCo
     batch.fit_stocks(nodes, shards, least);
     if (look) {
         guard.relock();
-        lender_.let_go_of_idle(registry_.claimed(), chain_.latest()->version,
-                               Policy::idle_read_versions,
-                               [this](Slot* slot) { registry_.take_back(slot); });
         look_for_pins(guard);
         guard.unlock();
     }

@@ -45,6 +45,8 @@ class Core {
                   "cowindex: Policy::barrier_min_versions must be at least 1");
     static_assert(Policy::barrier_min_versions <= Policy::barrier_max_versions,
                   "cowindex: Policy::barrier_min_versions is above barrier_max_versions");
+    static_assert(Policy::idle_read_time.count() >= 0,
+                  "cowindex: Policy::idle_read_time must not be negative");
 
   public:
     using Allocator = typename Policy::Allocator;
@@ -401,7 +403,7 @@ class Core {
 
     alignas(line_pair) CowMetrics metrics_;
     Counter unlinked_; // what is about to be freed by others than commits
-    SlotLender<Slot> lender_;
+    SlotLender<Slot, Policy> lender_;
 
     alignas(line_pair) UserCount users_{1};
     UserCount survivors_{1};

@@ -1,7 +1,9 @@
 // The slots of all readers of one index.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -85,8 +87,8 @@ struct ReaderSlot {
     Core* core;
 
     // Guarded by the commit lock.
-    alignas(line_pair) ReaderSlot* next = nullptr;
-    ReaderSlot* next_free = nullptr;
+    alignas(line_pair) ReaderSlot* next = nullptr; // among the claimed or the free ones
+    ReaderSlot* previous = nullptr;                // among the claimed ones
     ReaderSlot* next_seen = nullptr;
     const Record* seen = nullptr; // what the last scan read: compared, never followed
     std::string label;
@@ -123,7 +125,8 @@ class PinRegistry {
     PinRegistry(const PinRegistry&) = delete;
     PinRegistry& operator=(const PinRegistry&) = delete;
     ~PinRegistry() {
-        while (slots_ != nullptr) delete std::exchange(slots_, slots_->next);
+        for (Slot** list : {&slots_, &free_})
+            while (*list != nullptr) delete std::exchange(*list, (*list)->next);
     }
 
     // Effect: a slot of the caller's own. Slots are used again, so churn needs no memory.
@@ -133,8 +136,7 @@ class PinRegistry {
         auto slot = std::make_unique<Slot>(core, source);
         slot->label.swap(label);
         Guard guard(lock);
-        slot->next = std::exchange(slots_, slot.get());
-        ++claimed_;
+        enlist(slot.get());
         return slot.release();
     }
 
@@ -150,8 +152,10 @@ class PinRegistry {
 
     // As give_back(). Precondition: the slot has no label.
     void take_back(Slot* slot) noexcept {
+        (slot->previous == nullptr ? slots_ : slot->previous->next) = slot->next;
+        if (slot->next != nullptr) slot->next->previous = slot->previous;
         slot->come_back();
-        slot->next_free = std::exchange(free_, slot);
+        slot->next = std::exchange(free_, slot);
         --claimed_;
     }
     [[nodiscard]] std::size_t claimed() const noexcept { return claimed_; }
@@ -160,7 +164,8 @@ class PinRegistry {
     // claims one later takes this lock after us and sees what was published before.
     [[nodiscard]] bool anyone() const noexcept { return claimed_ != 0; }
 
-    // Effect: remembers what each slot names. `skip` is the latest version: of no interest.
+    // Effect: remembers what each claimed slot names; the others are clear. `skip` is the latest
+    // version: of no interest.
     void scan(const Publication<Record, Policy>& source, const Record* skip) noexcept {
         seen_ = nullptr;
         if (!anyone()) return;
@@ -198,13 +203,19 @@ class PinRegistry {
         Guard guard(lock);
         Slot* slot = free_;
         if (slot == nullptr) return nullptr;
-        free_ = slot->next_free;
+        free_ = slot->next;
         slot->label.swap(label);
-        ++claimed_;
+        enlist(slot);
         return slot;
     }
+    void enlist(Slot* slot) noexcept {
+        slot->previous = nullptr;
+        slot->next = std::exchange(slots_, slot);
+        if (slot->next != nullptr) slot->next->previous = slot;
+        ++claimed_;
+    }
 
-    Slot* slots_ = nullptr;
+    Slot* slots_ = nullptr; // the claimed ones
     Slot* free_ = nullptr;
     Slot* seen_ = nullptr;
     std::size_t claimed_ = 0;
@@ -232,13 +243,14 @@ inline constexpr std::size_t thread_entries = 32;
 
 // Slots lent to threads that carry no reader of their own. A thread comes back to the entry it used
 // last, so that threads mostly do not meet.
-template <class Slot>
+template <class Slot, class Policy>
 class SlotLender {
   public:
     // Null when the caller's entry is empty.
     [[nodiscard]] Slot* borrow() noexcept {
         Entry& mine = entry();
         mine.idle_since.set(0);
+        Policy::sync_point(SyncPoint::slot_borrow);
         return mine.slot.exchange(nullptr);
     }
 
@@ -248,22 +260,28 @@ class SlotLender {
         return entry().slot.compare_exchange_strong(empty, slot);
     }
 
-    // Effect: where `all` slots lie here, and each has for `versions` versions, as far as the calls
-    // of this function have seen, calls take_back(slot) for each; it is lent no more. `now` is the
-    // latest version. One thread at a time.
+    // Effect: where `all` slots lie here, and each has for `Policy::idle_read_time`, as far as the
+    // calls of this function have seen, calls take_back(slot) for each that is still here; it is
+    // lent no more. What was seen may be out of date, so a slot may be taken that was just used:
+    // the exchange decides whose it is. `now` is what coarse_now() says. One thread at a time.
     template <class TakeBack>
-    void let_go_of_idle(std::size_t all, Version now, Version versions,
+    void let_go_of_idle(std::size_t all, std::chrono::nanoseconds now,
                         TakeBack&& take_back) noexcept {
+        if (all == 0 || all > thread_entries) return;
+        const auto time = static_cast<std::uint64_t>(std::max<std::int64_t>(now.count(), 1));
+        constexpr auto enough =
+            static_cast<std::uint64_t>(std::chrono::nanoseconds(Policy::idle_read_time).count());
         std::size_t idle = 0;
         for (Entry& entry : entries_) {
             if (entry.slot.load() == nullptr) continue;
-            const Version since = entry.idle_since.read();
+            const std::uint64_t since = entry.idle_since.read();
             if (since == 0)
-                entry.idle_since.set(now + 1);
-            else if (now + 1 - since >= versions)
+                entry.idle_since.set(time);
+            else if (time - since >= enough)
                 ++idle;
         }
-        if (idle == 0 || idle != all) return;
+        if (idle != all) return;
+        Policy::sync_point(SyncPoint::slots_idle);
         for (Entry& entry : entries_)
             if (Slot* slot = entry.slot.exchange(nullptr)) take_back(slot);
     }
@@ -271,8 +289,8 @@ class SlotLender {
   private:
     struct alignas(line_pair) Entry {
         std::atomic<Slot*> slot{nullptr};
-        // The version after the one at which it was first seen here, 0: borrowed since. A hint:
-        // borrower and looker both set it, and whichever is later may be wrong.
+        // When it was first seen here, in nanoseconds; 0: borrowed since. A hint: borrower and
+        // looker both set it, and whichever is later may be wrong.
         Counter idle_since;
     };
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <cowindex/detail/clock.hpp>
 #include <cowindex/detail/core.hpp>
 
 namespace cowindex::detail {
@@ -24,6 +25,9 @@ bool Core<Shard, Policy>::barrier_due() const noexcept {
 template <class Shard, class Policy>
 void Core<Shard, Policy>::look_for_pins(Guard<Lock>& guard) {
     const Version horizon = chain_.latest()->version;
+    if (registry_.anyone())
+        lender_.let_go_of_idle(registry_.claimed(), coarse_now(),
+                               [this](Slot* slot) { registry_.take_back(slot); });
     if (registry_.anyone()) {
         Policy::sync_point(SyncPoint::reclaim_barrier);
         guard.unlock();
