@@ -139,23 +139,23 @@ class CowIndex {
     /// *Returns* what `fn(const View&)` returns, run on the latest version with a slot borrowed
     /// from the index: for thread pools that cannot carry a `Reader`. *Preconditions* a handle of
     /// the index outlives the call; what `fn` returns does not refer into the view, which ends with
-    /// it. A `read` inside `fn` may see a newer version: pass the view on. *Complexity* two atomic
-    /// exchanges more than a reader's pin; gets a slot as `reader()` does, under the commit lock,
-    /// in the first call of a thread, within another `read`, where two threads meet in one of the
-    /// 32 places, and after `Policy::idle_read_time` without a call. *Progress* lock-free but for
-    /// those, which wait for the lock. *Exceptions* those of `fn` and of making a slot.
+    /// it. A `read` inside `fn` may see a newer version: pass the view on. *Complexity* an atomic
+    /// exchange more than a reader's pin; gets a slot as `reader()` does, under the commit lock, in
+    /// the first call of a thread, the first within another `read`, wherever more than 32 go on at
+    /// once, and after `Policy::idle_read_time` without a call. *Progress* lock-free but for those,
+    /// which wait for the lock. *Exceptions* those of `fn` and of making a slot.
     template <class Fn>
     decltype(auto) read(Fn&& fn) const {
         struct Borrowed {
-            explicit Borrowed(Core& its_core) : core(its_core), slot(its_core.borrow_slot()) {}
-            ~Borrowed() { core.put_back(slot); }
+            explicit Borrowed(Core& its_core) : core(its_core), loan(its_core.borrow_slot()) {}
+            ~Borrowed() { core.put_back(loan); }
             Borrowed(const Borrowed&) = delete;
             Borrowed& operator=(const Borrowed&) = delete;
             Core& core;
-            typename Core::Slot* slot;
+            typename Core::Loan loan;
         };
         const Borrowed borrowed(core());
-        const View view(borrowed.slot);
+        const View view(borrowed.loan.slot);
         return std::forward<Fn>(fn)(view);
     }
 

@@ -157,9 +157,14 @@ edit detail/core.hpp \
     'return (BUG || !registry_.anyone()) &&'
 
 plant slots_lent_and_taken_back 'lent_slots'
-edit detail/pin_registry.hpp \
-    'if (Slot* slot = entry.slot.exchange(nullptr)) take_back(slot);' \
-    'if (Slot* slot = BUG ? entry.slot.load() : entry.slot.exchange(nullptr)) take_back(slot);'
+edit detail/publication.hpp \
+    'return mine ? found : nullptr;' \
+    'if (BUG && mine) word_.store(found); return mine ? found : nullptr;'
+
+plant taken_places_taken 'last_place'
+edit detail/publication.hpp \
+    'return found != taken();' \
+    'if (BUG && found == taken()) found = nullptr; return BUG || found != taken();'
 
 plant in_place_under_snapshots 'weak_pointers'
 edit detail/core.hpp \

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include <support/validate.hpp>
+
 #include "world.hpp"
 
 namespace test::scenarios {
@@ -561,21 +563,44 @@ inline void looking_in(World& world) {
     world.settle(std::move(index));
 }
 
+/// Calls `read()` a few times.
+inline void look_in(World& world, const Index& index, int times) {
+    Eyes eyes(world);
+    for (int i = 0; i < times; ++i)
+        index.read([&](const View& view) {
+            eyes.see(view.version());
+            Scheduler::point();
+            world.read(view);
+        });
+}
+/// None is lost: all that `read()` used idle now, and two looks take them back.
+inline void take_slots_back(Index& index) {
+    for (int i = 0; i < 2; ++i) static_cast<void>(index.reclaim());
+    const auto& registry = TestAccess::registry(TestAccess::core(index));
+    Verdict::expect_equal(registry.claimed(), 0, "the slots claimed at rest");
+}
+
 /// Slots lent for `read()` are taken back where they idle, and lent again.
 inline void lent_slots(World& world) {
     Index index = world.make(2);
-    const auto look_in = [&] {
-        Eyes eyes(world);
-        for (int i = 0; i < 3; ++i)
-            index.read([&](const View& view) {
-                eyes.see(view.version());
-                Scheduler::point();
-                world.read(view);
-            });
-    };
-    world.run({look_in, look_in, [&] {
+    const auto reading = [&] { look_in(world, index, 3); };
+    world.run({reading, reading, [&] {
                    for (int i = 0; i < 6; ++i) world.transfer(index, 0, 1, 1);
                }});
+    take_slots_back(index);
+    world.settle(std::move(index));
+}
+
+/// Two threads want the last place for a slot: all others are taken, by calls within calls.
+inline void last_place(World& world) {
+    Index index = world.make(2);
+    const auto reading = [&] { look_in(world, index, 2); };
+    const auto meet = [&](const auto& within, std::size_t places) -> void {
+        if (places > 1) return index.read([&](const View&) { within(within, places - 1); });
+        world.run({reading, reading, [&] { world.transfer(index, 0, 1, 1); }});
+    };
+    meet(meet, cowindex::detail::thread_places);
+    take_slots_back(index);
     world.settle(std::move(index));
 }
 
@@ -767,6 +792,7 @@ inline constexpr Scenario all_scenarios[] = {
     {"shape_changes", scenarios::shape_changes},
     {"looking_in", scenarios::looking_in},
     {"lent_slots", scenarios::lent_slots},
+    {"last_place", scenarios::last_place},
     {"budget", scenarios::budget},
     {"budget_at_a_glance", scenarios::budget_at_a_glance},
     {"full_updates", scenarios::full_updates},

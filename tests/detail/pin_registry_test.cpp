@@ -30,6 +30,7 @@ struct LenderPolicy : Policy {
     static constexpr std::chrono::nanoseconds idle_read_time{10};
 };
 using Lender = SlotLender<Slot, LenderPolicy>;
+constexpr std::uint64_t me = 4711; // a thread
 
 struct Registered {
     Slot* claim(std::string label = {}) {
@@ -283,15 +284,79 @@ TEST_CASE("slots may be given back in any order") {
 TEST_CASE("a lender hands out what was put back, once") {
     Registered r;
     Lender lender;
-    REQUIRE(lender.borrow() == nullptr);
-    Slot* first = r.claim();
-    Slot* second = r.claim();
+    Lender::Loan first = lender.borrow(me);
+    REQUIRE(first.slot == nullptr); // the borrower is to get one
+    REQUIRE(first.place != nullptr);
+    first.slot = r.claim();
+    Lender::Loan within = lender.borrow(me); // by a call within that one
+    REQUIRE(within.slot == nullptr);
+    REQUIRE(within.place != nullptr);
+    REQUIRE(within.place != first.place);
+    within.slot = r.claim();
+    REQUIRE(lender.put_back(within));
     REQUIRE(lender.put_back(first));
-    REQUIRE_FALSE(lender.put_back(second)); // the entry of this thread is full
-    REQUIRE(lender.borrow() == first);
-    REQUIRE(lender.borrow() == nullptr);
-    r.registry.give_back(first, r.lock);
-    r.registry.give_back(second, r.lock);
+    for (int i = 0; i < 3; ++i) {
+        const Lender::Loan again = lender.borrow(me);
+        REQUIRE(again.slot == first.slot);
+        const Lender::Loan again_within = lender.borrow(me);
+        REQUIRE(again_within.slot == within.slot);
+        REQUIRE(lender.put_back(i == 1 ? again : again_within)); // in any order
+        REQUIRE(lender.put_back(i == 1 ? again_within : again));
+    }
+    r.registry.give_back(first.slot, r.lock);
+    r.registry.give_back(within.slot, r.lock);
+}
+
+TEST_CASE("a lender that has no place left says so") {
+    Lender lender;
+    std::vector<Lender::Loan> loans;
+    for (std::size_t i = 0; i < thread_places; ++i) {
+        loans.push_back(lender.borrow(me));
+        REQUIRE(loans.back().place != nullptr);
+    }
+    Registered r;
+    Lender::Loan loan = lender.borrow(me);
+    REQUIRE(loan.place == nullptr);
+    loan.slot = r.claim();
+    REQUIRE_FALSE(lender.put_back(loan)); // the caller keeps it
+    r.registry.give_back(loan.slot, r.lock);
+    // A slot could not be had: the place is free again.
+    REQUIRE(lender.put_back(loans[3]));
+    loan = lender.borrow(me);
+    REQUIRE(loan.slot == nullptr);
+    REQUIRE(loan.place == loans[3].place);
+}
+
+TEST_CASE("threads that would try the same place first have places of their own") {
+    std::vector<std::uint64_t> handles;
+    for (std::uint64_t handle = 1; handles.size() < thread_places + 1; ++handle)
+        if (spread(handle) == thread_places - 2) handles.push_back(handle);
+    Registered r;
+    Lender lender;
+    std::vector<Lender::Loan> loans;
+    const auto borrow_and_put_back = [&](std::size_t i) {
+        Lender::Loan loan = lender.borrow(handles[i]);
+        if (loan.slot == nullptr) loan.slot = r.claim();
+        REQUIRE(lender.put_back(loan));
+        return loan;
+    };
+    for (std::size_t i = 0; i < thread_places; ++i) {
+        loans.push_back(borrow_and_put_back(i));
+        for (std::size_t other = 0; other < i; ++other) REQUIRE(loans[other].slot != loans[i].slot);
+    }
+    for (std::size_t i = 0; i < thread_places; ++i) {
+        REQUIRE(borrow_and_put_back(i).slot == loans[i].slot);
+        REQUIRE(borrow_and_put_back(i).place == loans[i].place);
+    }
+    // One more takes the place of one of them, who finds another's.
+    const Lender::Loan stolen = borrow_and_put_back(thread_places);
+    REQUIRE(stolen.slot == loans[0].slot);
+    REQUIRE(borrow_and_put_back(thread_places).place == stolen.place);
+    const Lender::Loan mine = lender.borrow(handles[thread_places]);
+    REQUIRE(mine.place == stolen.place);
+    REQUIRE(lender.borrow(handles[0]).place == loans[1].place);
+    REQUIRE(r.registry.claimed() == thread_places);
+    for (const Lender::Loan& loan : loans) r.registry.give_back(loan.slot, r.lock);
 }
 
 TEST_CASE("a lender lets go of its slots when all there are have idled for long enough") {
@@ -303,21 +368,26 @@ TEST_CASE("a lender lets go of its slots when all there are have idled for long 
                               [&](Slot* slot) { back.push_back(slot); });
         return back.size();
     };
-    Slot* const slot = r.claim();
+    Lender::Loan loan = lender.borrow(me);
+    Slot* const slot = loan.slot = r.claim();
     REQUIRE(look(0, 0) == 0);
-    REQUIRE(lender.put_back(slot));
+    REQUIRE(look(1, 0) == 0); // lent
+    REQUIRE(lender.put_back(loan));
     REQUIRE(look(1, 0) == 0); // the first look, as late as 1
     REQUIRE(look(1, 10) == 0);
-    REQUIRE(lender.borrow() == slot);
+    loan = lender.borrow(me);
+    REQUIRE(loan.slot == slot);
     REQUIRE(look(1, 20) == 0); // lent
-    REQUIRE(lender.put_back(slot));
+    REQUIRE(lender.put_back(loan));
     REQUIRE(look(1, 30) == 0); // the first look since
     REQUIRE(look(1, 39) == 0);
     REQUIRE(look(2, 40) == 0); // somebody has another
-    REQUIRE(look(cowindex::detail::thread_entries + 1, 40) == 0);
+    REQUIRE(look(thread_places + 1, 40) == 0);
     REQUIRE(look(1, 40) == 1);
     REQUIRE(back.front() == slot);
-    REQUIRE(lender.borrow() == nullptr);
+    loan = lender.borrow(me);
+    REQUIRE(loan.slot == nullptr);
+    REQUIRE(lender.put_back(loan)); // without one
     REQUIRE(look(0, 100) == 1);
 
     REQUIRE(r.registry.claimed() == 1);
@@ -343,7 +413,7 @@ TEST_CASE("handles at equal distances spread over the entries, whatever the dist
             std::vector<std::size_t> entries;
             for (std::uint64_t i = 0; i < 32; ++i) {
                 entries.push_back(spread(0x7f00'0000'06c0 - i * (stack + guard)));
-                REQUIRE(entries.back() < thread_entries);
+                REQUIRE(entries.back() < thread_places);
                 if (i == 7) REQUIRE(count_distinct(entries) >= 5);
             }
             REQUIRE(count_distinct(entries) >= 15);
@@ -359,9 +429,9 @@ TEST_CASE("threads spread over the entries") {
         for (int i = 0; i < 32; ++i)
             threads.emplace_back([&] { const std::lock_guard<std::mutex> wait(done); });
         for (const std::thread& thread : threads) {
-            entries.push_back(thread_entry(thread.get_id()));
-            REQUIRE(entries.back() < thread_entries);
-            REQUIRE(thread_entry(thread.get_id()) == entries.back());
+            entries.push_back(spread(thread_handle(thread.get_id())));
+            REQUIRE(entries.back() < thread_places);
+            REQUIRE(spread(thread_handle(thread.get_id())) == entries.back());
         }
     }
     for (std::thread& thread : threads) thread.join();

@@ -5,10 +5,11 @@
 // pin under a slot claimed for it, 2 a snapshot, 3 a writer's base, 4 a commit, 5 a view that is
 // promoted, 0 not at all. Nobody finds a version half written or freed, nor an older one than he
 // knows of; a writer's base stays as it was. Records are used again: addresses repeat. With -DLENT
-// a pin borrows its slot from one entry, and a commit that looks for pins takes back what is there.
+// a pin borrows its slot from one place, and a commit that looks for pins takes back what is there.
 // Headers: Core::commit_section, latest_is_private, publish_in_place, publish, demand_owner and
 // open_batch, TreeBuilder::put_in_base, PinRegistry::claim, give_back and anyone, SlotLender,
-// PinWord, Publication, SharedCell's stand-in, VersionChain::own_since, supersede and let_go, CommitLock.
+// LendingPlace, PinWord, Publication, SharedCell's stand-in, VersionChain::own_since, supersede and
+// let_go, CommitLock.
 #include "model.h"
 enum { a = WAYS / 100, b = WAYS / 10 % 10, c = WAYS % 10 };
 enum { versions = COMMITS + (a == 4) + (b == 4) + (c == 4), shards = 2 + versions, users = 3 };
@@ -106,31 +107,34 @@ static int snapshot(void) {
     drop_owner(record);
     return version;
 }
-#ifdef LENT // slots lie in an entry between two pins; at most one more than there are threads
-static struct Record* _Atomic* _Atomic entry;
+#ifdef LENT // slots lie in a place between two pins; at most one more than there are threads
+static struct Record* _Atomic* _Atomic place;
+#define TAKEN ((struct Record * _Atomic*)&place)
 static struct Record* _Atomic* free_slots[users]; // guarded by the lock, like these
 static int made, free_count;
+static bool mine[users]; // whether its user has the place
 static void take_back(struct Record* _Atomic* slot) {
     free_slots[free_count++] = slot;
     --claimed;
 }
 static struct Record* _Atomic* claim(struct Record* _Atomic* slot) {
-    slot = IS(225) ? atomic_load(&entry)
-                   : atomic_exchange_explicit(&entry, NULL, DEFAULT_ORDER(24));
-    if (slot == NULL) {
+    slot = IS(225) ? atomic_load(&place) : atomic_exchange_explicit(&place, TAKEN, ORDER_19);
+    const bool place_is_mine = slot != TAKEN;
+    if (slot == NULL || slot == TAKEN) {
         lock();
         slot = free_count > 0 ? free_slots[--free_count] : &slots[made++];
         ++claimed;
         unlock();
     }
+    mine[slot - slots] = place_is_mine;
     assert(atomic_load_explicit(slot, ORDER_17) == NULL); // is_idle_and_asymmetric
     return slot;
 }
 static void give_back(struct Record* _Atomic* slot) {
-    struct Record* _Atomic* empty = NULL;
-    if (atomic_compare_exchange_strong_explicit(&entry, &empty, slot, DEFAULT_ORDER(25),
-                                                DEFAULT_ORDER(25)))
+    if (mine[slot - slots]) {
+        atomic_store_explicit(&place, slot, ORDER_20);
         return;
+    }
     lock();
     take_back(slot);
     unlock();
@@ -138,9 +142,10 @@ static void give_back(struct Record* _Atomic* slot) {
 // That the slot has idled is a hint, so here it is taken whenever it is there, and the only one.
 static void let_go_of_idle(void) {
     if (claimed != 1) return;
-    struct Record* _Atomic* slot =
-        IS(255) ? atomic_load(&entry) : atomic_exchange_explicit(&entry, NULL, DEFAULT_ORDER(28));
-    if (slot != NULL) take_back(slot);
+    struct Record* _Atomic* slot = atomic_load_explicit(&place, ORDER_21);
+    if (slot == NULL || slot == TAKEN) return;
+    if (IS(255) || atomic_compare_exchange_strong_explicit(&place, &slot, NULL, ORDER_19, ORDER_19))
+        take_back(slot);
 }
 #else
 static struct Record* _Atomic* claim(struct Record* _Atomic* slot) {

@@ -1,5 +1,5 @@
 // What all models share. -DMUTANT=n weakens the order, or leaves out the step, that is numbered n:
-// up to 16 the orders of detail/publication.hpp, 21 to 28 those of other headers, from 100 on the portable ones marked (S) there,
+// up to 20 the orders of detail/publication.hpp, 21 to 27 those of other headers, from 100 on the portable ones marked (S) there,
 // from 200 on steps of the protocol, from 300 on acquire alone and from 400 on release alone. -DPORTABLE chooses the mode without membarrier.
 //
 // membarrier is a seq_cst fence on both sides: README.md says why that is a fair model.
@@ -99,6 +99,9 @@ static inline void HEAVY(void) {
 #define ORDER_15 RLX
 #define ORDER_16 BOTH(16)
 #define ORDER_17 RLX
+#define ORDER_19 WEAK(19, ACQ, RLX)
+#define ORDER_20 WEAK(20, REL, RLX)
+#define ORDER_21 RLX
 // Those of detail/shared_cell.hpp.
 #define CELL_ORDER_1 WEAK(21, ACQ, RLX)
 #define CELL_ORDER_2 WEAK(22, REL, RLX)

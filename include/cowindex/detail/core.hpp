@@ -138,13 +138,15 @@ class Core {
     static void leave(Slot* slot) noexcept;
     void give_back(Slot* slot) noexcept;
     // Slots for read(fn). Lent ones are no users: the handle that lends them is.
-    [[nodiscard]] Slot* borrow_slot() {
-        Slot* slot = lender_.borrow();
-        return slot != nullptr ? slot : registry_.claim(*this, publication_, lock_, {});
+    using Loan = typename SlotLender<Slot, Policy>::Loan;
+    [[nodiscard]] Loan borrow_slot() {
+        const Loan loan = lender_.borrow(thread_handle(std::this_thread::get_id()));
+        return loan.slot != nullptr ? loan : claim_for(loan);
     }
-    void put_back(Slot* slot) noexcept {
-        if (!lender_.put_back(slot)) registry_.give_back(slot, lock_);
+    void put_back(const Loan& loan) noexcept {
+        if (!lender_.put_back(loan)) registry_.give_back(loan.slot, lock_);
     }
+    COWINDEX_COLD Loan claim_for(Loan loan);
 
     // ---- writing -----------------------------------------------------------------------------
 
@@ -297,7 +299,7 @@ class Core {
     [[nodiscard]] Batch* take_idle(std::thread::id thread) noexcept;
     void destroy_batch(Batch* batch) noexcept;
     [[nodiscard]] ActiveUpdate*& updates_of(std::thread::id thread) noexcept {
-        return updates_[thread_entry(thread)];
+        return updates_[spread(thread_handle(thread))];
     }
     void forget_update(ActiveUpdate& update) noexcept;
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
@@ -392,7 +394,7 @@ class Core {
     bool under_pressure_ = false; // past the soft limit, and on_pressure was called
     std::size_t waiters_ = 0;     // threads in wait_for()
     std::size_t barrier_versions_ = Policy::barrier_min_versions;
-    ActiveUpdate* updates_[thread_entries] = {}; // by thread: others' are on their stacks
+    ActiveUpdate* updates_[thread_places] = {}; // by thread: others' are on their stacks
 
     std::mutex news_mutex_; // never taken while lock_ is held; lock_ may be taken while it is
     std::condition_variable news_;

@@ -45,6 +45,14 @@ COWINDEX_COLD void Core<Shard, Policy>::give_back(Slot* slot) noexcept {
 }
 
 template <class Shard, class Policy>
+COWINDEX_COLD typename Core<Shard, Policy>::Loan Core<Shard, Policy>::claim_for(Loan loan) {
+    Rollback rollback([&]() noexcept { static_cast<void>(lender_.put_back(loan)); });
+    loan.slot = registry_.claim(*this, publication_, lock_, {});
+    rollback.done();
+    return loan;
+}
+
+template <class Shard, class Policy>
 COWINDEX_COLD typename Core<Shard, Policy>::Owner Core<Shard, Policy>::demand_owner(
     const Record* pinned) {
     const Guard guard(lock_);

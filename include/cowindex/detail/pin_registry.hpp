@@ -221,84 +221,122 @@ class PinRegistry {
     std::size_t claimed_ = 0;
 };
 
-// Which of so many entries is a thread's. Handles of threads are often addresses at equal
-// distances, stacks: multiplied once, some distances come out as nearly a third of all, and every
-// third thread meets. The standard library's hash takes ten times as long.
-inline constexpr std::size_t thread_entries = 32;
-[[nodiscard]] constexpr std::size_t spread(std::uint64_t handle) noexcept {
-    constexpr std::uint64_t odd = 0x9E3779B97F4A7C15U;
-    handle *= odd;
-    handle ^= handle >> 32;
-    return static_cast<std::size_t>((handle * odd) >> (64 - 5));
-}
-[[nodiscard]] inline std::size_t thread_entry(std::thread::id thread) noexcept {
+// A thread's number. The standard library's hash takes ten times as long.
+[[nodiscard]] inline std::uint64_t thread_handle(std::thread::id thread) noexcept {
     std::uint64_t handle = 0;
     if constexpr (std::has_unique_object_representations_v<std::thread::id> &&
                   sizeof(thread) <= sizeof(handle))
         std::memcpy(&handle, &thread, sizeof(thread));
     else
         handle = std::hash<std::thread::id>{}(thread);
-    return spread(handle);
+    return handle;
 }
 
-// Slots lent to threads that carry no reader of their own. A thread comes back to the entry it used
-// last, so that threads mostly do not meet.
+// Which of so many places a thread tries first. Handles are often addresses at equal distances,
+// stacks: multiplied once, some distances come out as nearly a third of all, and every third thread
+// meets.
+inline constexpr std::size_t thread_places = 32;
+[[nodiscard]] constexpr std::size_t spread(std::uint64_t handle) noexcept {
+    constexpr std::uint64_t odd = 0x9E3779B97F4A7C15U;
+    handle *= odd;
+    handle ^= handle >> 32;
+    return static_cast<std::size_t>((handle * odd) >> (64 - 5));
+}
+
+// Slots lent to threads that carry no reader of their own. A thread comes back to the place that it
+// had last, so that threads do not meet while there are no more of them than places.
 template <class Slot, class Policy>
 class SlotLender {
-  public:
-    // Null when the caller's entry is empty.
-    [[nodiscard]] Slot* borrow() noexcept {
-        Entry& mine = entry();
-        mine.idle_since.set(0);
-        Policy::sync_point(SyncPoint::slot_borrow);
-        return mine.slot.exchange(nullptr);
-    }
-
-    // False when the entry was filled meanwhile: the caller keeps the slot.
-    [[nodiscard]] bool put_back(Slot* slot) noexcept {
-        Slot* empty = nullptr;
-        return entry().slot.compare_exchange_strong(empty, slot);
-    }
-
-    // Effect: where `all` slots lie here, and each has for `Policy::idle_read_time`, as far as the
-    // calls of this function have seen, calls take_back(slot) for each that is still here; it is
-    // lent no more. What was seen may be out of date, so a slot may be taken that was just used:
-    // the exchange decides whose it is. `now` is what coarse_now() says. One thread at a time.
-    template <class TakeBack>
-    void let_go_of_idle(std::size_t all, std::chrono::nanoseconds now,
-                        TakeBack&& take_back) noexcept {
-        if (all == 0 || all > thread_entries) return;
-        const auto time = static_cast<std::uint64_t>(std::max<std::int64_t>(now.count(), 1));
-        constexpr auto enough =
-            static_cast<std::uint64_t>(std::chrono::nanoseconds(Policy::idle_read_time).count());
-        std::size_t idle = 0;
-        for (Entry& entry : entries_) {
-            if (entry.slot.load() == nullptr) continue;
-            const std::uint64_t since = entry.idle_since.read();
-            if (since == 0)
-                entry.idle_since.set(time);
-            else if (time - since >= enough)
-                ++idle;
-        }
-        if (idle != all) return;
-        Policy::sync_point(SyncPoint::slots_idle);
-        for (Entry& entry : entries_)
-            if (Slot* slot = entry.slot.exchange(nullptr)) take_back(slot);
-    }
-
-  private:
-    struct alignas(line_pair) Entry {
-        std::atomic<Slot*> slot{nullptr};
+    struct alignas(line_pair) Place {
+        LendingPlace<Slot> lent;
         // When it was first seen here, in nanoseconds; 0: borrowed since. A hint: borrower and
         // looker both set it, and whichever is later may be wrong.
         Counter idle_since;
     };
 
-    [[nodiscard]] Entry& entry() noexcept {
-        return entries_[thread_entry(std::this_thread::get_id())];
+  public:
+    struct Loan {
+        Slot* slot = nullptr;   // null: the borrower is to get one
+        Place* place = nullptr; // where to put it back; null: nowhere
+    };
+
+    // `me` is the caller's thread_handle().
+    [[nodiscard]] Loan borrow(std::uint64_t me) noexcept {
+        const std::size_t first = spread(me);
+        Loan loan;
+        if (users_[first].read() == me && take(places_[first], loan)) [[likely]]
+            return loan;
+        // Another of one's own, or nobody's; else, where there are more threads than places, any.
+        if (!search<false>(me, loan)) static_cast<void>(search<true>(me, loan));
+        return loan;
     }
 
-    Entry entries_[thread_entries];
+    // False where there is no place for it: the caller keeps the slot. One without a slot is over.
+    [[nodiscard]] bool put_back(const Loan& loan) noexcept {
+        if (loan.place == nullptr) return false;
+        loan.place->lent.put(loan.slot);
+        return true;
+    }
+
+    // Effect: where `all` slots lie here, and each has for `Policy::idle_read_time`, as far as the
+    // calls of this function have seen, calls take_back(slot) for each that is still here; it is
+    // lent no more. What was seen may be out of date, so a slot may be taken that was just used.
+    // `now` is what coarse_now() says. One thread at a time.
+    template <class TakeBack>
+    void let_go_of_idle(std::size_t all, std::chrono::nanoseconds now,
+                        TakeBack&& take_back) noexcept {
+        if (all == 0 || all > thread_places) return;
+        const auto time = static_cast<std::uint64_t>(std::max<std::int64_t>(now.count(), 1));
+        constexpr auto enough =
+            static_cast<std::uint64_t>(std::chrono::nanoseconds(Policy::idle_read_time).count());
+        std::size_t idle = 0;
+        for (Place& place : places_) {
+            if (!place.lent.holds()) continue;
+            const std::uint64_t since = place.idle_since.read();
+            if (since == 0)
+                place.idle_since.set(time);
+            else if (time - since >= enough)
+                ++idle;
+        }
+        if (idle != all) return;
+        Policy::sync_point(SyncPoint::slots_idle);
+        for (std::size_t at = 0; at < thread_places; ++at)
+            if (Slot* slot = places_[at].lent.take_back()) {
+                users_[at].set(nobody);
+                take_back(slot);
+            }
+    }
+
+  private:
+    static constexpr std::uint64_t nobody = 0;
+
+    [[nodiscard]] static bool take(Place& place, Loan& loan) noexcept {
+        if (place.lent.is_taken()) return false; // by another, or by a call further out
+        place.idle_since.set(0);
+        Policy::sync_point(SyncPoint::slot_borrow);
+        Slot* found = nullptr;
+        if (!place.lent.take(found)) return false;
+        loan = {found, &place};
+        return true;
+    }
+
+    template <bool others>
+    [[nodiscard]] COWINDEX_LONG bool search(std::uint64_t me, Loan& loan) noexcept {
+        const std::size_t first = spread(me);
+        for (std::size_t i = 0; i < thread_places; ++i) {
+            const std::size_t at = (first + i) % thread_places;
+            const std::uint64_t user = users_[at].read();
+            if ((others || user == me || user == nobody) && take(places_[at], loan)) {
+                if (user != me) users_[at].set(me);
+                return true;
+            }
+        }
+        return false;
+    }
+
+    Place places_[thread_places];
+    // Whose a place is: who had it last. Hints. Not in the places, whose lines their users write.
+    alignas(line_pair) Counter users_[thread_places];
 };
 
 } // namespace cowindex::detail

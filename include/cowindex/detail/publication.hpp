@@ -252,6 +252,53 @@ class PinWord {
     std::atomic<const Record*> word_;
 };
 
+// Where something lies, a reader's slot, that threads borrow in turns. Who takes it out, or finds
+// nothing there, has the place alone until put().
+template <class T>
+class LendingPlace {
+  public:
+    // Hints, soon out of date.
+    [[nodiscard]] bool is_taken() const noexcept { return glance() == taken(); }
+    [[nodiscard]] bool holds() const noexcept {
+        T* const found = glance();
+        return found != nullptr && found != taken();
+    }
+
+    // Effect: where this returns true, the caller has the place, and in `found` what lay there,
+    // null for nothing. Where it returns false, another has it.
+    [[nodiscard]] bool take(T*& found) noexcept {
+        // (19) Acquire: pairs with (20); whoever had it last is done with it, pins and all.
+        found = word_.exchange(taken(), std::memory_order_acquire);
+        return found != taken();
+    }
+
+    // By who has the place.
+    void put(T* object) noexcept {
+        // (20) Release: pairs with (19).
+        word_.store(object, std::memory_order_release);
+    }
+
+    // Effect: nothing lies here any more. Returns what did; null where nothing did, or somebody has
+    // the place.
+    [[nodiscard]] T* take_back() noexcept {
+        T* found = glance();
+        if (found == nullptr || found == taken()) return nullptr;
+        // (19) Acquire: as above; the caller may free what a pin would have kept.
+        const bool mine = word_.compare_exchange_strong(found, nullptr, std::memory_order_acquire);
+        return mine ? found : nullptr;
+    }
+
+  private:
+    [[nodiscard]] T* glance() const noexcept {
+        return word_.load(std::memory_order_relaxed); // (21) Relaxed: (19) decides
+    }
+    [[nodiscard]] T* taken() const noexcept {
+        return reinterpret_cast<T*>(const_cast<LendingPlace*>(this)); // compared, never followed
+    }
+
+    std::atomic<T*> word_{nullptr};
+};
+
 // How far the last owners of a version record have come in letting go of it.
 class OwnerState {
   public:
