@@ -116,7 +116,7 @@ struct DefaultPolicy {
     /// Where nobody has called `CowIndex::read(fn)` for so long, and there is no `Reader`, commits
     /// become as cheap again as in an index that nobody reads, when one next looks for pins; a
     /// thread's next call then takes the commit lock, and waits for whoever has it. Not negative.
-    /// The longest time there is: a slot once lent stays claimed.
+    /// `nanoseconds::max()`: a slot once lent stays claimed.
     static constexpr std::chrono::nanoseconds idle_read_time = std::chrono::seconds(1);
 
     /// Called by an `update()` that has lost `tries` times in a row (a few more are said where

@@ -599,7 +599,8 @@ inline void last_place(World& world) {
         if (places > 1) return index.read([&](const View&) { within(within, places - 1); });
         world.run({reading, reading, [&] { world.transfer(index, 0, 1, 1); }});
     };
-    meet(meet, cowindex::detail::thread_places);
+    using Core = cowindex::detail::Core<Account, ScheduledPolicy>;
+    meet(meet, cowindex::detail::SlotLender<Core::Slot, ScheduledPolicy>::places);
     take_slots_back(index);
     world.settle(std::move(index));
 }

@@ -310,7 +310,7 @@ TEST_CASE("a lender hands out what was put back, once") {
 TEST_CASE("a lender that has no place left says so") {
     Lender lender;
     std::vector<Lender::Loan> loans;
-    for (std::size_t i = 0; i < thread_places; ++i) {
+    for (std::size_t i = 0; i < Lender::places; ++i) {
         loans.push_back(lender.borrow(me));
         REQUIRE(loans.back().place != nullptr);
     }
@@ -329,8 +329,8 @@ TEST_CASE("a lender that has no place left says so") {
 
 TEST_CASE("threads that would try the same place first have places of their own") {
     std::vector<std::uint64_t> handles;
-    for (std::uint64_t handle = 1; handles.size() < thread_places + 1; ++handle)
-        if (spread(handle) == thread_places - 2) handles.push_back(handle);
+    for (std::uint64_t handle = 1; handles.size() < Lender::places + 1; ++handle)
+        if (spread<Lender::places>(handle) == Lender::places - 2) handles.push_back(handle);
     Registered r;
     Lender lender;
     std::vector<Lender::Loan> loans;
@@ -340,23 +340,55 @@ TEST_CASE("threads that would try the same place first have places of their own"
         REQUIRE(lender.put_back(loan));
         return loan;
     };
-    for (std::size_t i = 0; i < thread_places; ++i) {
+    for (std::size_t i = 0; i < Lender::places; ++i) {
         loans.push_back(borrow_and_put_back(i));
         for (std::size_t other = 0; other < i; ++other) REQUIRE(loans[other].slot != loans[i].slot);
     }
-    for (std::size_t i = 0; i < thread_places; ++i) {
+    for (std::size_t i = 0; i < Lender::places; ++i) {
         REQUIRE(borrow_and_put_back(i).slot == loans[i].slot);
         REQUIRE(borrow_and_put_back(i).place == loans[i].place);
     }
-    // One more takes the place of one of them, who finds another's.
-    const Lender::Loan stolen = borrow_and_put_back(thread_places);
-    REQUIRE(stolen.slot == loans[0].slot);
-    REQUIRE(borrow_and_put_back(thread_places).place == stolen.place);
-    const Lender::Loan mine = lender.borrow(handles[thread_places]);
-    REQUIRE(mine.place == stolen.place);
-    REQUIRE(lender.borrow(handles[0]).place == loans[1].place);
-    REQUIRE(r.registry.claimed() == thread_places);
+    // One more takes the place of somebody, and so on; but any two that call in turns soon have
+    // places of their own again.
+    const std::size_t more = Lender::places;
+    for (int i = 0; i < 200; ++i)
+        REQUIRE(borrow_and_put_back(more).place != borrow_and_put_back(0).place);
+    const auto* const of_more = borrow_and_put_back(more).place;
+    const auto* const of_first = borrow_and_put_back(0).place;
+    REQUIRE(of_more != of_first);
+    for (int i = 0; i < 10; ++i) {
+        REQUIRE(borrow_and_put_back(more).place == of_more);
+        REQUIRE(borrow_and_put_back(0).place == of_first);
+    }
+    REQUIRE(r.registry.claimed() == Lender::places);
     for (const Lender::Loan& loan : loans) r.registry.give_back(loan.slot, r.lock);
+}
+
+TEST_CASE("a place whose slot idles is nobody's, whoever has other slots") {
+    Registered r;
+    Lender lender;
+    Lender::Loan loan = lender.borrow(me);
+    Slot* const slot = loan.slot = r.claim();
+    REQUIRE(lender.put_back(loan));
+    std::uint64_t other = me + 1;
+    while (spread<Lender::places>(other) != spread<Lender::places>(me)) ++other;
+    const auto look = [&](std::int64_t now) {
+        lender.let_go_of_idle(5, std::chrono::nanoseconds(now), [](Slot*) { FAIL("one of five"); });
+    };
+    look(1);
+    look(10);
+    loan = lender.borrow(other);
+    REQUIRE(loan.slot == nullptr);
+    REQUIRE(lender.put_back(loan)); // without one
+    look(11);
+    std::uint64_t third = other + 1;
+    while (spread<Lender::places>(third) != spread<Lender::places>(me)) ++third;
+    loan = lender.borrow(third);
+    REQUIRE(loan.slot == slot);
+    REQUIRE(lender.put_back(loan));
+    loan = lender.borrow(me);
+    REQUIRE(loan.slot == nullptr);
+    r.registry.give_back(slot, r.lock);
 }
 
 TEST_CASE("a lender lets go of its slots when all there are have idled for long enough") {
@@ -382,7 +414,6 @@ TEST_CASE("a lender lets go of its slots when all there are have idled for long 
     REQUIRE(look(1, 30) == 0); // the first look since
     REQUIRE(look(1, 39) == 0);
     REQUIRE(look(2, 40) == 0); // somebody has another
-    REQUIRE(look(thread_places + 1, 40) == 0);
     REQUIRE(look(1, 40) == 1);
     REQUIRE(back.front() == slot);
     loan = lender.borrow(me);
@@ -412,8 +443,8 @@ TEST_CASE("handles at equal distances spread over the entries, whatever the dist
         for (const std::uint64_t guard : {std::uint64_t{0}, std::uint64_t{1} << 12}) {
             std::vector<std::size_t> entries;
             for (std::uint64_t i = 0; i < 32; ++i) {
-                entries.push_back(spread(0x7f00'0000'06c0 - i * (stack + guard)));
-                REQUIRE(entries.back() < thread_places);
+                entries.push_back(spread<32>(0x7f00'0000'06c0 - i * (stack + guard)));
+                REQUIRE(entries.back() < 32);
                 if (i == 7) REQUIRE(count_distinct(entries) >= 5);
             }
             REQUIRE(count_distinct(entries) >= 15);
@@ -429,9 +460,9 @@ TEST_CASE("threads spread over the entries") {
         for (int i = 0; i < 32; ++i)
             threads.emplace_back([&] { const std::lock_guard<std::mutex> wait(done); });
         for (const std::thread& thread : threads) {
-            entries.push_back(spread(thread_handle(thread.get_id())));
-            REQUIRE(entries.back() < thread_places);
-            REQUIRE(spread(thread_handle(thread.get_id())) == entries.back());
+            entries.push_back(spread<32>(thread_handle(thread.get_id())));
+            REQUIRE(entries.back() < 32);
+            REQUIRE(spread<32>(thread_handle(thread.get_id())) == entries.back());
         }
     }
     for (std::thread& thread : threads) thread.join();

@@ -34,6 +34,7 @@ static atomic_bool held;                   // the lock; it guards what follows u
 static struct Record* chain = &records[0]; // the latest, too
 static unsigned used = 1, alive = 0x30003; // bits, of records; of shards and, from 16 on, leaves
 static int claimed, ahead;
+static bool in_use[users]; // which slots are claimed
 static bool owned;
 static atomic_bool locked; // the cell's bit; it guards the owner there
 static struct Record* owner;
@@ -115,6 +116,7 @@ static int made, free_count;
 static bool mine[users]; // whether its user has the place
 static void take_back(struct Record* _Atomic* slot) {
     free_slots[free_count++] = slot;
+    in_use[slot - slots] = false;
     --claimed;
 }
 static struct Record* _Atomic* claim(struct Record* _Atomic* slot) {
@@ -123,6 +125,7 @@ static struct Record* _Atomic* claim(struct Record* _Atomic* slot) {
     if (slot == NULL || slot == TAKEN) {
         lock();
         slot = free_count > 0 ? free_slots[--free_count] : &slots[made++];
+        in_use[slot - slots] = true;
         ++claimed;
         unlock();
     }
@@ -150,14 +153,13 @@ static void let_go_of_idle(void) {
 #else
 static struct Record* _Atomic* claim(struct Record* _Atomic* slot) {
     if (!IS(252)) lock();
-    if (!IS(221)) ++claimed;
+    if (!IS(221)) ++claimed, in_use[slot - slots] = true;
     if (!IS(252)) unlock();
     return slot;
 }
 static void give_back(struct Record* _Atomic* slot) {
-    (void)slot;
     if (!IS(223)) lock();
-    if (!IS(221)) --claimed;
+    if (!IS(221)) --claimed, in_use[slot - slots] = false;
     if (!IS(223)) unlock();
 }
 static void let_go_of_idle(void) {}
@@ -255,6 +257,7 @@ static unsigned publish(int v, struct Record** base) {
         HEAVY();
         lock();
         for (int s = 0; s < users && claimed != 0; ++s) {
+            if (!in_use[s]) continue; // on the list of free ones
             struct Record* seen = atomic_load_explicit(&slots[s], ORDER_9);
             if (seen != NULL) pinned |= 1U << (seen - records);
         }

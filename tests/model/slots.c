@@ -4,7 +4,7 @@
 #include "model.h"
 enum { versions = VERSIONS };
 struct Record { int version; };
-struct Slot { struct Record* _Atomic word; int special; struct Slot* next; };
+struct Slot { struct Record* _Atomic word; int special; struct Slot* next; bool in_use; };
 static struct Record records[versions + 1];
 static struct Record* _Atomic latest;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -16,7 +16,7 @@ static void* reader(void* unused) {
     pthread_mutex_lock(&lock); // claim
     struct Slot* slot = free_slots != NULL ? free_slots : &slots[made++];
     free_slots = free_slots != NULL ? free_slots->next : NULL;
-    if (!IS(221)) ++claimed;
+    if (!IS(221)) ++claimed, slot->in_use = true;
     pthread_mutex_unlock(&lock);
     assert(atomic_load_explicit(&slot->word, ORDER_17) == NULL && slot->special == 0);
     slot->special = 1; // the reader's own, no atomic
@@ -32,7 +32,7 @@ static void* reader(void* unused) {
     if (!IS(223)) pthread_mutex_lock(&lock); // give_back
     slot->next = free_slots;
     free_slots = slot;
-    if (!IS(221)) --claimed;
+    if (!IS(221)) --claimed, slot->in_use = false;
     if (!IS(223)) pthread_mutex_unlock(&lock);
     if (IS(222)) atomic_store_explicit(&slot->word, NULL, ORDER_8); // too late
     return unused;
@@ -53,6 +53,7 @@ static void* committer(void* unused) {
             HEAVY();
             pthread_mutex_lock(&lock);
             for (int s = 0; s < made && claimed != 0; ++s) {
+                if (!slots[s].in_use) continue; // on the list of free ones
                 struct Record* seen = atomic_load_explicit(&slots[s].word, ORDER_9);
                 if (seen != NULL) named |= 1U << (seen - records);
             }

@@ -55,6 +55,14 @@ struct TestAccess {
     [[nodiscard]] static auto& registry(Core& core) {
         return core.registry_;
     }
+    // Claimed or free.
+    template <class Registry>
+    [[nodiscard]] static std::size_t slots_made(const Registry& registry) {
+        std::size_t made = 0;
+        for (const auto* list : {registry.slots_, registry.free_})
+            for (const auto* slot = list; slot != nullptr; slot = slot->next) ++made;
+        return made;
+    }
     template <class Core>
     [[nodiscard]] static auto& publication(Core& core) {
         return core.publication_;

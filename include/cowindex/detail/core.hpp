@@ -299,7 +299,7 @@ class Core {
     [[nodiscard]] Batch* take_idle(std::thread::id thread) noexcept;
     void destroy_batch(Batch* batch) noexcept;
     [[nodiscard]] ActiveUpdate*& updates_of(std::thread::id thread) noexcept {
-        return updates_[spread(thread_handle(thread))];
+        return updates_[spread<sizeof(updates_) / sizeof(*updates_)>(thread_handle(thread))];
     }
     void forget_update(ActiveUpdate& update) noexcept;
     void free_record(Record* record) noexcept { destroy_object(settings_.allocator, record); }
@@ -394,7 +394,7 @@ class Core {
     bool under_pressure_ = false; // past the soft limit, and on_pressure was called
     std::size_t waiters_ = 0;     // threads in wait_for()
     std::size_t barrier_versions_ = Policy::barrier_min_versions;
-    ActiveUpdate* updates_[thread_places] = {}; // by thread: others' are on their stacks
+    ActiveUpdate* updates_[32] = {}; // by thread: others' are on their stacks
 
     std::mutex news_mutex_; // never taken while lock_ is held; lock_ may be taken while it is
     std::condition_variable news_;

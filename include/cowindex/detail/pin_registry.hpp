@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -199,6 +200,8 @@ class PinRegistry {
     }
 
   private:
+    friend struct TestAccess;
+
     Slot* claim_free(Lock& lock, std::string& label) {
         Guard guard(lock);
         Slot* slot = free_;
@@ -232,19 +235,19 @@ class PinRegistry {
     return handle;
 }
 
-// Which of so many places a thread tries first. Handles are often addresses at equal distances,
-// stacks: multiplied once, some distances come out as nearly a third of all, and every third thread
-// meets.
-inline constexpr std::size_t thread_places = 32;
+// Which of so many a thread's is. Handles are often addresses at equal distances, stacks:
+// multiplied once, some distances come out as nearly a third of all, and every third thread meets.
+template <std::size_t places>
 [[nodiscard]] constexpr std::size_t spread(std::uint64_t handle) noexcept {
+    static_assert(std::has_single_bit(places));
     constexpr std::uint64_t odd = 0x9E3779B97F4A7C15U;
     handle *= odd;
     handle ^= handle >> 32;
-    return static_cast<std::size_t>((handle * odd) >> (64 - 5));
+    return static_cast<std::size_t>((handle * odd) >> (64 - std::bit_width(places - 1)));
 }
 
 // Slots lent to threads that carry no reader of their own. A thread comes back to the place that it
-// had last, so that threads do not meet while there are no more of them than places.
+// had last, so threads do not meet unless more have called lately than there are places.
 template <class Slot, class Policy>
 class SlotLender {
     struct alignas(line_pair) Place {
@@ -260,14 +263,15 @@ class SlotLender {
         Place* place = nullptr; // where to put it back; null: nowhere
     };
 
+    static constexpr std::size_t places = 64;
+
     // `me` is the caller's thread_handle().
     [[nodiscard]] Loan borrow(std::uint64_t me) noexcept {
-        const std::size_t first = spread(me);
+        const std::size_t first = spread<places>(me);
         Loan loan;
         if (users_[first].read() == me && take(places_[first], loan)) [[likely]]
             return loan;
-        // Another of one's own, or nobody's; else, where there are more threads than places, any.
-        if (!search<false>(me, loan)) static_cast<void>(search<true>(me, loan));
+        if (!search<false>(me, first, loan)) static_cast<void>(search_others(me, loan));
         return loan;
     }
 
@@ -280,31 +284,32 @@ class SlotLender {
 
     // Effect: where `all` slots lie here, and each has for `Policy::idle_read_time`, as far as the
     // calls of this function have seen, calls take_back(slot) for each that is still here; it is
-    // lent no more. What was seen may be out of date, so a slot may be taken that was just used.
-    // `now` is what coarse_now() says. One thread at a time.
+    // lent no more. A place whose slot has for so long is nobody's, in any case. What was seen may
+    // be out of date, so a slot may be taken that was just used. Does nothing within a sixteenth of
+    // that time. `now` is what coarse_now() says. One thread at a time.
     template <class TakeBack>
     void let_go_of_idle(std::size_t all, std::chrono::nanoseconds now,
                         TakeBack&& take_back) noexcept {
-        if (all == 0 || all > thread_places) return;
         const auto time = static_cast<std::uint64_t>(std::max<std::int64_t>(now.count(), 1));
         constexpr auto enough =
             static_cast<std::uint64_t>(std::chrono::nanoseconds(Policy::idle_read_time).count());
+        if (time - looked_ < enough / 16) return;
+        looked_ = time;
         std::size_t idle = 0;
-        for (Place& place : places_) {
-            if (!place.lent.holds()) continue;
-            const std::uint64_t since = place.idle_since.read();
-            if (since == 0)
-                place.idle_since.set(time);
-            else if (time - since >= enough)
+        for (std::size_t at = 0; at < places; ++at) {
+            if (!places_[at].lent.holds()) continue;
+            const std::uint64_t since = places_[at].idle_since.read();
+            if (since == 0) {
+                places_[at].idle_since.set(time);
+            } else if (time - since >= enough) {
                 ++idle;
-        }
-        if (idle != all) return;
-        Policy::sync_point(SyncPoint::slots_idle);
-        for (std::size_t at = 0; at < thread_places; ++at)
-            if (Slot* slot = places_[at].lent.take_back()) {
-                users_[at].set(nobody);
-                take_back(slot);
+                users_[at].set(nobody); // its thread may be gone
             }
+        }
+        if (idle == 0 || idle != all) return;
+        Policy::sync_point(SyncPoint::slots_idle);
+        for (Place& place : places_)
+            if (Slot* slot = place.lent.take_back()) take_back(slot);
     }
 
   private:
@@ -320,11 +325,12 @@ class SlotLender {
         return true;
     }
 
+    // A place of one's own, or nobody's; or any.
     template <bool others>
-    [[nodiscard]] COWINDEX_LONG bool search(std::uint64_t me, Loan& loan) noexcept {
-        const std::size_t first = spread(me);
-        for (std::size_t i = 0; i < thread_places; ++i) {
-            const std::size_t at = (first + i) % thread_places;
+    [[nodiscard]] COWINDEX_LONG bool search(std::uint64_t me, std::size_t first,
+                                            Loan& loan) noexcept {
+        for (std::size_t i = 0; i < places; ++i) {
+            const std::size_t at = (first + i) % places;
             const std::uint64_t user = users_[at].read();
             if ((others || user == me || user == nobody) && take(places_[at], loan)) {
                 if (user != me) users_[at].set(me);
@@ -334,9 +340,17 @@ class SlotLender {
         return false;
     }
 
-    Place places_[thread_places];
+    // From anywhere on: two that took each other's first place would do so at each call.
+    [[nodiscard]] COWINDEX_COLD bool search_others(std::uint64_t me, Loan& loan) noexcept {
+        victim_.add();
+        return search<true>(me, spread<places>(victim_.read()), loan);
+    }
+
+    Place places_[places];
     // Whose a place is: who had it last. Hints. Not in the places, whose lines their users write.
-    alignas(line_pair) Counter users_[thread_places];
+    alignas(line_pair) Counter users_[places];
+    alignas(line_pair) Counter victim_;
+    std::uint64_t looked_ = 0; // when, as `now`
 };
 
 } // namespace cowindex::detail

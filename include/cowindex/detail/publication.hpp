@@ -267,7 +267,9 @@ class LendingPlace {
     // Effect: where this returns true, the caller has the place, and in `found` what lay there,
     // null for nothing. Where it returns false, another has it.
     [[nodiscard]] bool take(T*& found) noexcept {
-        // (19) Acquire: pairs with (20); whoever had it last is done with it, pins and all.
+        // (19) Acquire: pairs with (20). Whoever had it last is done with it, pins and all; and
+        // what was written before he got it under the lock, records in place, is seen from here as
+        // well.
         found = word_.exchange(taken(), std::memory_order_acquire);
         return found != taken();
     }
