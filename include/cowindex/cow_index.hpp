@@ -142,8 +142,9 @@ class CowIndex {
     /// it. A `read` inside `fn` may see a newer version: pass the view on. *Complexity* an atomic
     /// exchange more than a reader's pin; gets a slot as `reader()` does, under the commit lock, in
     /// the first call of a thread, the first within another `read`, after `Policy::idle_read_time`
-    /// without a call, and wherever more than 64 go on at once, these twice for each call. *Progress* lock-free but for those,
-    /// which wait for the lock. *Exceptions* those of `fn` and of making a slot.
+    /// without a call, and wherever more than 64 go on at once, these twice for each call.
+    /// *Progress* lock-free but for those, which wait for the lock. *Exceptions* those of `fn` and
+    /// of making a slot.
     template <class Fn>
     decltype(auto) read(Fn&& fn) const {
         struct Borrowed {
